@@ -1,0 +1,72 @@
+"""Keys, workspaces and the health of the installation, sent and answered."""
+
+from marshmallow import fields
+from marshmallow.validate import Length, OneOf, Regexp
+
+from api.schemas.common import listed, moment
+from api.schemas.fields import Body, Text
+from orchestrator.services.actors import SCOPES
+
+
+class KeyBody(Body):
+    """A key to make."""
+
+    name = Text(least=1, most=255, required=True)
+    scopes = fields.List(
+        fields.String(validate=OneOf(SCOPES)), required=True, validate=Length(1, len(SCOPES))
+    )
+    workspace = Text(
+        least=1, most=255, load_default=None, metadata={"description": "id or name; default: your own"}
+    )
+
+
+class Key(Body):
+    """A key without its text."""
+
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    scopes = fields.List(fields.String(), required=True)
+    workspace = fields.String(required=True)
+    created_at = moment()
+    revoked_at = moment(allow_none=True)
+
+
+class NewKey(Key):
+    """A key with its text, shown this once."""
+
+    key = fields.String(required=True)
+
+
+class WorkspaceBody(Body):
+    """A workspace to make."""
+
+    name = fields.String(
+        required=True,
+        validate=Regexp(
+            r"\A[a-z][a-z0-9-]{0,63}\Z",
+            error="A name has 1 to 64 of a-z, 0-9 and -, beginning with a letter.",
+        ),
+    )
+
+
+class Workspace(Body):
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    created_at = moment()
+
+
+class Health(Body):
+    status = fields.String(required=True)
+
+
+class Readiness(Body):
+    """`ready`, `degraded` (work is taken and will go on later) or `unavailable`; `missing` says what is not there."""
+
+    status = fields.String(required=True, validate=OneOf(["ready", "degraded", "unavailable"]))
+    missing = fields.List(
+        fields.String(validate=OneOf(["database", "broker", "workers", "beat"])), required=True
+    )
+
+
+Keys = listed(Key, "Keys")
+Workspaces = listed(Workspace, "Workspaces")

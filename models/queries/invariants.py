@@ -1,0 +1,97 @@
+"""Reads for the checks of invariants: all rows of one run as one moment shows them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from models.event import Event
+from models.outbox import Outbox
+from models.queries import sweeps
+from models.run import Budget, Run, RunData, RunLabel
+from models.step import Attempt, Step
+from models.workflow import Workflow, WorkflowVersion
+
+_GUARDS_POSTGRESQL = """
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'event'::regclass AND NOT tgisinternal AND tgenabled = 'A'
+"""
+_GUARDS_SQLITE = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'event'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRows:
+    """A run with all that belongs to it. `now`: the database's clock, seconds since 1970; `sent`: steps that
+    are sent and unclaimed, by queue, of the whole database."""
+
+    run: Run
+    data: RunData
+    workflow: Workflow
+    version: WorkflowVersion
+    labels: Sequence[RunLabel]
+    steps: Sequence[Step]
+    attempts: Sequence[Attempt]
+    events: Sequence[Event]
+    budget: Budget | None
+    outbox: Sequence[Outbox]
+    now: float
+    sent: dict[str, int]
+
+
+def freeze(session: Session) -> None:
+    """Let every read of this transaction see one moment; to be called before the first of them."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
+def load(session: Session, run_id: str) -> RunRows | None:
+    """A run's rows, None when there is no such run."""
+    found = session.execute(
+        select(Run, RunData, Workflow, WorkflowVersion)
+        .join(RunData, RunData.run_id == Run.id)
+        .join(Workflow, Workflow.id == Run.workflow_id)
+        .join(WorkflowVersion, WorkflowVersion.id == Run.version_id)
+        .where(Run.id == run_id)
+    ).one_or_none()
+    if found is None:
+        return None
+    run, data, workflow, version = found
+    of_attempts = select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.no, Attempt.number)
+    return RunRows(
+        run=run,
+        data=data,
+        workflow=workflow,
+        version=version,
+        labels=session.scalars(select(RunLabel).where(RunLabel.run_id == run_id)).all(),
+        steps=session.scalars(select(Step).where(Step.run_id == run_id).order_by(Step.no)).all(),
+        attempts=session.scalars(of_attempts).all(),
+        events=session.scalars(select(Event).where(Event.run_id == run_id).order_by(Event.seq)).all(),
+        budget=session.get(Budget, run_id),
+        outbox=session.scalars(select(Outbox).where(Outbox.run_id == run_id)).all(),
+        now=sweeps.clock(session),
+        sent={backlog.queue: backlog.sent for backlog in sweeps.backlogs(session)},
+    )
+
+
+def run_ids(session: Session, after: str | None, since: datetime | None, limit: int) -> Sequence[str]:
+    """Ids of runs above `after`, in order, of those created at `since` or later."""
+    query = select(Run.id).order_by(Run.id).limit(limit)
+    if after is not None:
+        query = query.where(Run.id > after)
+    if since is not None:
+        query = query.where(Run.created_at >= since)
+    return session.scalars(query).all()
+
+
+def guards(session: Session) -> set[str]:
+    """The triggers on `event` that hold whatever role a session plays."""
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    return set(session.scalars(text(_GUARDS_SQLITE if sqlite else _GUARDS_POSTGRESQL)))
+
+
+def expected_guards(session: Session) -> set[str]:
+    """The triggers that the migrations put there."""
+    if session.get_bind().dialect.name == "sqlite":
+        return {"event_refuse_update", "event_refuse_delete"}
+    return {"event_refuse_row", "event_refuse_truncate"}

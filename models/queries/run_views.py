@@ -1,0 +1,162 @@
+"""Reads of runs for people: one, a page, their steps, attempts and events. Nothing here locks or writes."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from models.event import Event
+from models.queries.dialect import as_id
+from models.run import Run, RunData, RunLabel
+from models.step import Attempt, Step
+from models.workflow import Workflow, WorkflowVersion
+
+# Ids hold the creating process's clock, `created_at` the database's: an id narrows a filter by time this far.
+_CLOCKS_DIFFER = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs; None and () leave a criterion out. `workflow` is an id or a name."""
+
+    workflow: str | None = None
+    status: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    parent: str | None = None
+
+
+def find(session: Session, workspace_id: str, run_id: str) -> Row[Run, RunData, str, int] | None:
+    """A run, its data, its workflow's name and its version's number."""
+    return session.execute(
+        select(Run, RunData, Workflow.name, WorkflowVersion.number)
+        .join(RunData, RunData.run_id == Run.id)
+        .join(Workflow, Workflow.id == Run.workflow_id)
+        .join(WorkflowVersion, WorkflowVersion.id == Run.version_id)
+        .where(Run.workspace_id == workspace_id, Run.id == as_id(run_id))
+    ).first()
+
+
+def page(
+    session: Session, workspace_id: str, wanted: RunFilter, *, before: str | None, limit: int
+) -> Sequence[Row[Run, Any, str, int]]:
+    """Runs with their labels, workflows' names and versions' numbers, newest first, after the id `before`."""
+    query = (
+        select(Run, RunData.labels, Workflow.name, WorkflowVersion.number)
+        .join(RunData, RunData.run_id == Run.id)
+        .join(Workflow, Workflow.id == Run.workflow_id)
+        .join(WorkflowVersion, WorkflowVersion.id == Run.version_id)
+        .where(Run.workspace_id == workspace_id)
+        .order_by(Run.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(Run.id < before)
+    return session.execute(_narrowed(query, workspace_id, wanted)).all()
+
+
+def _narrowed(
+    query: Select[Run, Any, str, int], workspace_id: str, wanted: RunFilter
+) -> Select[Run, Any, str, int]:
+    if wanted.workflow is not None:
+        named = or_(Workflow.name == wanted.workflow, Workflow.id == as_id(wanted.workflow))
+        mine = select(Workflow.id).where(Workflow.workspace_id == workspace_id, named)
+        query = query.where(Run.workflow_id.in_(mine))
+    if wanted.status is not None:
+        query = query.where(Run.status == wanted.status)
+    if wanted.parent is not None:
+        query = query.where(Run.parent_run_id == (as_id(wanted.parent) or _NO_ID))
+    for key, value in wanted.labels:
+        labelled = select(RunLabel.run_id).where(
+            RunLabel.workspace_id == workspace_id, RunLabel.key == key, RunLabel.value == value
+        )
+        query = query.where(Run.id.in_(labelled))
+    if wanted.created_after is not None:
+        earliest = _first_id(wanted.created_after - _CLOCKS_DIFFER)
+        query = query.where(Run.created_at > wanted.created_after, Run.id >= earliest)
+    if wanted.created_before is not None:
+        latest = _first_id(wanted.created_before + _CLOCKS_DIFFER)
+        query = query.where(Run.created_at < wanted.created_before, Run.id < latest)
+    return query
+
+
+_NO_ID = "00000000-0000-0000-0000-000000000000"
+
+
+def _first_id(at: datetime) -> str:
+    digits = f"{max(0, int(at.timestamp() * 1000)):012x}"
+    return f"{digits[:8]}-{digits[8:12]}-7000-8000-000000000000"
+
+
+def step_counts(session: Session, run_id: str) -> dict[str, int]:
+    """How many steps of a run are in each status."""
+    rows = session.execute(
+        select(Step.status, func.count()).where(Step.run_id == run_id).group_by(Step.status)
+    )
+    return dict(rows.all())
+
+
+def statuses(session: Session, run_id: str) -> dict[str, str]:
+    """Each step's status by its path."""
+    rows = session.execute(select(Step.path, Step.status).where(Step.run_id == run_id))
+    return dict(rows.all())
+
+
+def steps(session: Session, run_id: str, *, after: int, limit: int) -> Sequence[Step]:
+    """Steps by number, after number `after`."""
+    query = select(Step).where(Step.run_id == run_id, Step.no > after).order_by(Step.no).limit(limit)
+    return session.scalars(query).all()
+
+
+def step(session: Session, run_id: str, path: str) -> Step | None:
+    """The step of a path."""
+    return session.scalars(select(Step).where(Step.run_id == run_id, Step.path == path)).first()
+
+
+def attempts(session: Session, run_id: str, nos: Collection[int]) -> Sequence[Row[Any]]:
+    """Every attempt of these steps but its output, by step and number."""
+    return session.execute(
+        select(
+            Attempt.no,
+            Attempt.number,
+            Attempt.status,
+            Attempt.worker,
+            Attempt.claimed_at,
+            Attempt.begun_at,
+            Attempt.finished_at,
+            Attempt.resolved,
+            Attempt.error,
+            Attempt.agent,
+            Attempt.model,
+            Attempt.tokens_in,
+            Attempt.tokens_out,
+            Attempt.cost_microcents,
+        )
+        .where(and_(Attempt.run_id == run_id, Attempt.no.in_(sorted(nos))))
+        .order_by(Attempt.no, Attempt.number)
+    ).all()
+
+
+def events(
+    session: Session, run_id: str, *, after: int, limit: int, upto: int | None = None
+) -> Sequence[Event]:
+    """Events of a run by number, from after `after` to `upto`."""
+    query = select(Event).where(Event.run_id == run_id, Event.seq > after).order_by(Event.seq).limit(limit)
+    if upto is not None:
+        query = query.where(Event.seq <= upto)
+    return session.scalars(query).all()
+
+
+def heads(session: Session, run_ids: Collection[str]) -> Sequence[Row[str, int, str]]:
+    """Id, last event's number and status of each of these runs."""
+    return session.execute(select(Run.id, Run.seq, Run.status).where(Run.id.in_(sorted(run_ids)))).all()
+
+
+def head(session: Session, workspace_id: str, run_id: str) -> Row[str, int, str] | None:
+    """Id, last event's number and status of a run of the workspace."""
+    query = select(Run.id, Run.seq, Run.status)
+    return session.execute(query.where(Run.workspace_id == workspace_id, Run.id == as_id(run_id))).first()

@@ -1,0 +1,271 @@
+"""A round of transitions on SQLite: the same rules in several statements of one BEGIN IMMEDIATE.
+
+SQLite has no data-changing CTE; its one write lock stands for the lock on the run's row. The parameters and
+results are those of the PostgreSQL statement, and one suite runs the same histories through both.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from models.base import dump_json
+from models.moves import (
+    AttemptChange,
+    Decision,
+    Move,
+    Moved,
+    OnReady,
+    Target,
+    Transition,
+    Transitioned,
+    verdict,
+)
+from models.states import StepStatus
+
+_RUN = """
+SELECT seq, open_steps, status, stopping, error, db_now() FROM run
+WHERE id = ? AND status IN (SELECT value FROM json_each(?)) AND (NOT ? OR stopping IS NULL)
+"""
+_MOVE = """
+UPDATE step SET
+  status = :to, attempt = attempt + :bump, tries = tries + :tries,
+  losses = CASE WHEN :losses IS NULL THEN losses WHEN :losses = 0 THEN 0 ELSE losses + 1 END,
+  route = coalesce(:route, route), out_edges = coalesce(:out_edges, out_edges),
+  undecided = coalesce(:undecided, undecided), live = coalesce(:live, live), waiting_for = :waiting_for,
+  queued_at = CASE WHEN :to = 'queued' THEN :now ELSE queued_at END,
+  sent_at = CASE WHEN :to = 'queued' AND :running THEN :now END,
+  sends = CASE WHEN :to = 'queued' THEN 1 ELSE sends END,
+  started_at = CASE WHEN :begins THEN coalesce(started_at, :now) ELSE started_at END,
+  finished_at = CASE WHEN :closes THEN :now END,
+  lease_until = :now + :lease, timeout_at = :now + :timeout, due_at = :due
+WHERE run_id = :run AND no = :no AND attempt = :fence AND status IN (SELECT value FROM json_each(:sources))
+RETURNING path, attempt, tries, losses, live_in, idempotency_key
+"""
+_BEGIN = """
+INSERT INTO attempt (run_id, no, number, status, worker, claimed_at, begun_at, finished_at, output, passed,
+  resolved, input_digest, error, agent, model, tokens_in, tokens_out, cost_microcents, reserved_microcents)
+VALUES (:run, :no, :number, :status, :worker, :now, :now, CASE WHEN :whole THEN :now END, :output, :passed,
+  :resolved, :input_digest, :error, :agent, :model, :tokens_in, :tokens_out, :cost, :reserved)
+"""
+_END = """
+UPDATE attempt SET status = :status, finished_at = :now, output = :output, passed = :passed,
+  resolved = coalesce(:resolved, resolved), input_digest = coalesce(:input_digest, input_digest),
+  error = :error, agent = :agent, model = :model, tokens_in = :tokens_in, tokens_out = :tokens_out,
+  cost_microcents = cost_microcents + :cost
+WHERE run_id = :run AND no = :no AND number = :number
+"""
+_COUNTERS = """
+SELECT path, status, attempt, tries, losses, undecided, live, live_in, queue, in_chord
+FROM step WHERE run_id = ? AND no = ?
+"""
+_COUNT = """
+UPDATE step SET undecided = ?, live = ?, live_in = ?, in_chord = ? WHERE run_id = ? AND no = ?
+"""
+_QUEUE = """
+UPDATE step SET status = 'queued', queued_at = ?, sent_at = ?, sends = 1
+WHERE run_id = ? AND no = ? AND status = 'pending'
+"""
+_EVENT = "INSERT INTO event (run_id, seq, type, step, at, actor, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_CLOSE = """
+UPDATE run SET seq = ?, open_steps = ?, cost_microcents = cost_microcents + ?,
+  error = coalesce(error, ?), stopping = coalesce(stopping, ?)
+WHERE id = ? RETURNING open_steps, stopping, error
+"""
+
+
+@dataclass(slots=True)
+class _Round:
+    """What one round has done so far."""
+
+    run_id: str
+    now: float
+    running: bool
+    events: list[tuple[str, str | None, str | None, str]] = field(default_factory=list)
+    opened: int = 0
+    cost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """The decisions of one target, summed."""
+
+    target: int
+    decided: int = 0
+    live: int = 0
+    need: int | None = None
+    on_ready: OnReady = OnReady.QUEUE
+    chord: bool | None = None
+    live_in: tuple[int, ...] = ()
+
+
+def apply(session: Session, transition: Transition) -> Transitioned | None:
+    """See `models.queries.transitions.apply`."""
+    cursor: Any = session.connection().connection.cursor()
+    cursor.execute(_RUN, (transition.run_id, json.dumps(transition.while_), transition.unless_stopping))
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    seq, open_steps, status, stopping, error, now = row
+    done = _Round(run_id=transition.run_id, now=now, running=status == "running")
+    moved = [found for move in transition.moves if (found := _move(cursor, done, move)) is not None]
+    if moved:
+        done.events += [(e.type, e.step, e.actor, dump_json(e.data)) for e in transition.extras]
+    sources = {step.no for step in moved} | {None}
+    targets = [_count(cursor, done, change) for change in _sum(transition.decisions, sources)]
+    if done.events:
+        cursor.executemany(
+            _EVENT,
+            [
+                (done.run_id, seq + place, type_, step, now, actor, data)
+                for place, (type_, step, actor, data) in enumerate(done.events, 1)
+            ],
+        )
+        first_error = dump_json(transition.error) if moved and transition.error is not None else None
+        cursor.execute(
+            _CLOSE,
+            (
+                seq + len(done.events),
+                open_steps + done.opened,
+                done.cost,
+                first_error,
+                transition.stopping if moved else None,
+                done.run_id,
+            ),
+        )
+        open_steps, stopping, error = cursor.fetchone()
+    return Transitioned(
+        moved=tuple(moved),
+        targets=tuple(targets),
+        open_steps=open_steps,
+        run_status=status,
+        stopping=stopping,
+        failed=error is not None,
+    )
+
+
+def _move(cursor: Any, done: _Round, move: Move) -> Moved | None:
+    cursor.execute(
+        _MOVE,
+        {
+            "run": done.run_id,
+            "now": done.now,
+            "running": done.running,
+            "no": move.no,
+            "fence": move.fence,
+            "sources": json.dumps(move.sources),
+            "to": move.to,
+            "bump": move.bump,
+            "tries": move.tries,
+            "losses": move.losses,
+            "route": move.route,
+            "out_edges": move.out_edges,
+            "undecided": move.undecided,
+            "live": move.live,
+            "waiting_for": move.waiting_for,
+            "begins": move.change in (AttemptChange.START, AttemptChange.WHOLE),
+            "closes": move.closes,
+            "lease": move.lease,
+            "timeout": move.timeout,
+            "due": move.due,
+        },
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    path, attempt, tries, losses, live_in, key = row
+    _record(cursor, done, move, attempt)
+    data = f'{{"attempt":{attempt},"tries":{tries},"losses":{losses}{move.more_text}}}'
+    done.events.append((move.event, path, move.actor, data))
+    done.opened += move.opened
+    return Moved(
+        no=move.no,
+        path=path,
+        status=StepStatus(move.to),
+        attempt=attempt,
+        tries=tries,
+        losses=losses,
+        live_in=live_in,
+        idempotency_key=key,
+    )
+
+
+def _record(cursor: Any, done: _Round, move: Move, attempt: int) -> None:
+    result = move.result
+    if move.change is None or result is None:
+        return
+    ends = move.change is AttemptChange.END
+    cursor.execute(
+        _END if ends else _BEGIN,
+        {
+            "run": done.run_id,
+            "now": done.now,
+            "no": move.no,
+            "number": move.fence if ends else attempt,
+            "whole": move.change is AttemptChange.WHOLE,
+            "worker": move.worker,
+            "status": result.status,
+            "output": result.output,
+            "passed": result.passed,
+            "resolved": result.resolved,
+            "input_digest": result.input_digest,
+            "error": result.error,
+            "agent": result.agent,
+            "model": result.model,
+            "tokens_in": result.tokens_in,
+            "tokens_out": result.tokens_out,
+            "cost": result.cost,
+            "reserved": result.reserved,
+        },
+    )
+    done.cost += result.cost
+
+
+def _sum(decisions: Iterable[Decision], sources: set[int | None]) -> list[_Change]:
+    changes: dict[int, _Change] = {}
+    for decision in decisions:
+        if decision.source not in sources:
+            continue
+        change = changes.get(decision.target) or _Change(decision.target)
+        live_in = change.live_in
+        if decision.live and decision.edge is not None:
+            live_in = (*live_in, decision.edge)
+        changes[decision.target] = replace(
+            change,
+            decided=change.decided + decision.decided,
+            live=change.live + decision.live,
+            need=decision.need if decision.need is not None else change.need,
+            on_ready=decision.on_ready,
+            chord=decision.chord if change.chord is None else change.chord or bool(decision.chord),
+            live_in=live_in,
+        )
+    return [changes[target] for target in sorted(changes)]
+
+
+def _count(cursor: Any, done: _Round, change: _Change) -> Target:
+    cursor.execute(_COUNTERS, (done.run_id, change.target))
+    path, status, attempt, tries, losses, undecided, live, live_in, queue, in_chord = cursor.fetchone()
+    before = (undecided, live)
+    after = (undecided - change.decided, live + change.live)
+    if change.need is not None and change.live_in and status == "pending" and live < change.need:
+        live_in = ",".join([*([live_in] if live_in else []), *map(str, change.live_in)])
+    if change.chord is not None:
+        in_chord = change.chord
+    cursor.execute(_COUNT, (*after, live_in, in_chord, done.run_id, change.target))
+    found = verdict(before, after, change.need) if status == "pending" else None
+    if found == "ready" and change.on_ready is OnReady.QUEUE:
+        found = "queued"
+        cursor.execute(_QUEUE, (done.now, done.now if done.running else None, done.run_id, change.target))
+        data = f'{{"attempt":{attempt},"tries":{tries},"losses":{losses}}}'
+        done.events.append(("step.queued", path, None, data))
+    return Target(
+        no=change.target,
+        path=path,
+        attempt=attempt,
+        queue=queue,
+        in_chord=bool(in_chord),
+        verdict="inline" if found == "ready" else found,
+        live_in=live_in,
+    )

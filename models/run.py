@@ -1,0 +1,89 @@
+"""A run: its hot row, and beside it its data, labels and budget."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import At, Base, Id, Json, Key, Moment, Name
+
+
+class Run(Base):
+    """The row that every transition of the run locks first.
+
+    `seq` numbers the run's events, `open_steps` counts the steps that are not terminal, `stopping` is the
+    status in which the run ends once the steps that are still let end have ended, `error` the first failure
+    that no edge took.
+    """
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index(None, "workspace_id", "id"),
+        Index(None, "workspace_id", "status", "id"),
+        Index(None, "workflow_id", "id"),
+        Index(None, "parent_run_id"),
+        Index(
+            "ix_run_timeout_at",
+            "timeout_at",
+            postgresql_where=text("status IN ('pending', 'running', 'paused') AND timeout_at IS NOT NULL"),
+            sqlite_where=text("status IN ('pending', 'running', 'paused') AND timeout_at IS NOT NULL"),
+        ),
+        {"postgresql_with": {"fillfactor": 70}},
+    )
+
+    id: Mapped[Key]
+    workspace_id: Mapped[Id] = mapped_column(ForeignKey("workspace.id"))
+    workflow_id: Mapped[Id] = mapped_column(ForeignKey("workflow.id"))
+    version_id: Mapped[Id] = mapped_column(ForeignKey("workflow_version.id"))
+    parent_run_id: Mapped[Id | None]
+    status: Mapped[str] = mapped_column(String(16))
+    stopping: Mapped[str | None] = mapped_column(String(16))
+    seq: Mapped[int]
+    open_steps: Mapped[int]
+    priority: Mapped[int]
+    has_budget: Mapped[bool]
+    cost_microcents: Mapped[int] = mapped_column(BigInteger)
+    error: Mapped[Any] = mapped_column(Json, nullable=True)  # {code, message, step, …}
+    created_at: Mapped[At]
+    started_at: Mapped[datetime | None] = mapped_column(Moment)
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)
+    timeout_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class RunData(Base):
+    """What a run was given and gave; apart, so that the hot row stays narrow."""
+
+    __tablename__ = "run_data"
+
+    run_id: Mapped[Id] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    inputs: Mapped[Any] = mapped_column(Json)
+    variables: Mapped[Any] = mapped_column(Json)
+    outputs: Mapped[Any] = mapped_column(Json, nullable=True)  # null: assembled from the terminal nodes on read
+    overrides: Mapped[Any] = mapped_column(Json, nullable=True)
+    labels: Mapped[Any] = mapped_column(Json)
+    created_by: Mapped[str | None] = mapped_column(String(255))
+
+
+class RunLabel(Base):
+    """A run's label, for the filter `label=k:v`."""
+
+    __tablename__ = "run_label"
+    __table_args__ = (Index(None, "workspace_id", "key", "value", "run_id"),)
+
+    run_id: Mapped[Id] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[Name] = mapped_column(primary_key=True)
+    value: Mapped[Name]
+    workspace_id: Mapped[Id]
+
+
+class Budget(Base):
+    """One row for each root run that has a limit; changed by conditional UPDATE alone."""
+
+    __tablename__ = "budget"
+
+    run_id: Mapped[Id] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    limit_microcents: Mapped[int] = mapped_column(BigInteger)
+    spent_microcents: Mapped[int] = mapped_column(BigInteger)
+    reserved_microcents: Mapped[int] = mapped_column(BigInteger)
+    on_exceeded: Mapped[str] = mapped_column(String(16))  # abort | pause

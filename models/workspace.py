@@ -1,0 +1,33 @@
+"""Workspaces and the keys that act in them."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import At, Base, Id, Json, Key, Moment, Name
+
+
+class Workspace(Base):
+    """What separates teams: no id of one is seen from another."""
+
+    __tablename__ = "workspace"
+
+    id: Mapped[Key]
+    name: Mapped[Name] = mapped_column(unique=True)
+    created_at: Mapped[At]
+
+
+class ApiKey(Base):
+    """A key, stored as the SHA-256 of its text; `scopes` is a JSON list."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (Index(None, "workspace_id", "id"),)
+
+    id: Mapped[Key]
+    workspace_id: Mapped[Id] = mapped_column(ForeignKey("workspace.id"))
+    name: Mapped[Name]
+    digest: Mapped[Name] = mapped_column(unique=True)
+    scopes: Mapped[list[str]] = mapped_column(Json)
+    created_at: Mapped[At]
+    revoked_at: Mapped[datetime | None] = mapped_column(Moment)

@@ -1,0 +1,21 @@
+"""`orchestrator mermaid`: a definition or a run as a Mermaid diagram."""
+
+import click
+
+from orchestrator.cli import local
+from orchestrator.cli.client import connect, segment
+
+
+@click.command()
+@click.argument("file_or_run")
+def mermaid(file_or_run: str) -> None:
+    """Draw a definition FILE, with no server, or the run of this id with its statuses."""
+    from pathlib import Path
+
+    if file_or_run == "-" or Path(file_or_run).is_file():
+        from orchestrator.core.mermaid import draw
+
+        compiled, types = local.compile_(Path(file_or_run))
+        click.echo(draw(compiled.plan, types))
+    else:
+        click.echo(connect().get(f"/api/runs/{segment(file_or_run)}/mermaid"))

@@ -1,0 +1,75 @@
+"""`orchestrator run`: a definition file to a finished run."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.cli import given, local, out
+from orchestrator.cli.client import ApiError, Client, connect, segment
+from orchestrator.cli.follow import follow, report, succeeded
+
+
+@click.command()
+@local.file_argument
+@click.option("-i", "--input", "inputs", multiple=True, metavar="KEY=VALUE", help="An input, or @FILE.json.")
+@click.option("--var", "variables", multiple=True, metavar="KEY=VALUE", help="A workflow variable.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label to find the run by.")
+@click.option("--priority", type=int, help="Higher goes first.")
+@click.option("--detach", is_flag=True, help="Do not wait for the end.")
+@out.json_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    file: Path,
+    inputs: tuple[str, ...],
+    variables: tuple[str, ...],
+    labels: tuple[str, ...],
+    priority: int | None,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    """Run the workflow of a definition FILE and show its steps live.
+
+    The workflow is created, or gets a new version where the name exists and the content is new.
+    The value of an input is JSON where it is that, else text; @FILE.json gives a whole object.
+    Ends with 0 only when the run ends in success.
+    """
+    trigger: dict[str, Any] = {"inputs": given.pairs(inputs, "--input")}
+    if variables:
+        trigger["variables"] = given.pairs(variables, "--var")
+    if labels:
+        trigger["labels"] = given.texts(labels, "--label")
+    if priority is not None:
+        trigger["priority"] = priority
+    client = connect()
+    workflow = define(client, file)
+    if not as_json:
+        click.echo(f"{workflow['name']} version {workflow['version']}", err=True)
+    started = client.send("POST", f"/api/workflows/{segment(workflow['name'])}/runs", trigger)
+    if detach:
+        out.print_json(started) if as_json else click.echo(started["id"])
+        return
+    _finish(ctx, client, started["id"], as_json)
+
+
+def define(client: Client, file: Path) -> dict[str, Any]:
+    """The workflow of a definition file, at the version that has the file's content."""
+    source = local.read(file)
+    try:
+        return dict(client.send("POST", "/api/workflows", source=source))
+    except ApiError as error:
+        if error.status != 409:
+            raise
+    name = local.parse(file, source).data["name"]
+    return dict(client.send("PUT", f"/api/workflows/{segment(name)}", source=source))
+
+
+def _finish(ctx: click.Context, client: Client, run_id: str, as_json: bool) -> None:
+    try:
+        ended = follow(client, run_id, quiet=as_json)
+    except KeyboardInterrupt:
+        click.echo(f"\nThe run goes on. See it with: orchestrator watch {run_id}", err=True)
+        ctx.exit(130)
+    out.print_json(ended) if as_json else report(ended)
+    ctx.exit(0 if succeeded(ended) else 1)

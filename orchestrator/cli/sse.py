@@ -1,0 +1,42 @@
+"""Server-sent events, read line by line.
+
+Source: WHATWG HTML, "Interpreting an event stream".
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One event of a stream; `id` is None when the server gave none."""
+
+    event: str
+    data: str
+    id: str | None = None
+
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+
+def messages(lines: Iterable[str]) -> Iterator[Message]:
+    """The events of a stream's lines (without line ends). Comments are dropped, so is a cut last event."""
+    fields: dict[str, list[str]] = {}
+    for line in lines:
+        if line == "":
+            if "data" in fields:
+                yield _message(fields)
+            fields = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(":")
+            fields.setdefault(name, []).append(value.removeprefix(" "))
+
+
+def _message(fields: dict[str, list[str]]) -> Message:
+    return Message(
+        event=fields.get("event", ["message"])[-1],
+        data="\n".join(fields["data"]),
+        id=fields["id"][-1] if "id" in fields else None,
+    )

@@ -1,0 +1,48 @@
+"""What must happen outside once a transaction is committed: data, returned by services, sent by tasks.
+
+Each effect can be rebuilt from rows by a sweep, so losing one costs time and nothing else.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """`look at this step`: it may come twice, late or never. `attempt` is the fence it was queued at."""
+
+    run_id: str
+    no: int
+    path: str
+    attempt: int
+    queue: str = "steps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """One or more steps of a run that became ready together. `join`: the step that their chord's body carries on."""
+
+    messages: tuple[Message, ...]
+    join: Message | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timer:
+    """A row that is due `seconds` from now, near enough for an in-process timer beside the sweep.
+
+    `attempt` is the one that waits: a later one has a time of its own.
+    """
+
+    run_id: str
+    no: int
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """End the work of an attempt that was given up; the outbox row `outbox_id` goes when it is done."""
+
+    outbox_id: int
+
+
+Effect = Wave | Timer | Stop

@@ -1,0 +1,67 @@
+"""What a node type says of itself: its own fields, how it is carried, how it is drawn. Pure data."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class FieldKind(StrEnum):
+    """How an own field is checked at write time and treated at dispatch."""
+
+    NAME = "name"  # a literal string; no {{ }}
+    STRING = "string"  # a string; {{ }} resolved at dispatch
+    OBJECT = "object"  # a mapping; {{ }} in its strings resolved
+    LIST = "list"  # a list; {{ }} in its strings resolved
+    VALUE = "value"  # any JSON; {{ }} in its strings resolved
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DURATION = "duration"
+    EXPRESSION = "expression"  # CEL, compiled at write time, evaluated by the handler
+    JSONATA = "jsonata"  # JSONata, compiled at write time, evaluated by the handler
+    CASES = "cases"  # [{route, when}], each `when` CEL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One own field of a node type.
+
+    choices: what a NAME, or a STRING without {{ }}, may be. keys: the only keys that an OBJECT may have.
+    key_pattern: what each key of an OBJECT matches.
+    """
+
+    name: str
+    kind: FieldKind
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    key_pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeType:
+    """A node type, declared beside its handler.
+
+    inline: evaluated within the engine's transaction: no I/O, microseconds.
+    passes: its output is its input, kept as a reference.
+    slow: takes 100 ms and more, so that a join of such steps is worth a chord.
+    one_of: of each group of field names at least one must be given.
+    routes: from a node's own fields, the routes it may select (None: it selects none).
+    mistakes: from fields that are right each by itself, what is wrong with them all the same: JSON pointers
+    from the node on, each with a message that says how to mend it.
+    shape: the pair of Mermaid brackets, such as ("[", "]").
+    """
+
+    type: str
+    fields: tuple[Field, ...] = ()
+    one_of: tuple[tuple[str, ...], ...] = ()
+    inline: bool = False
+    passes: bool = False
+    slow: bool = False
+    external: bool = False
+    queue: str = "steps"
+    cost_cents: int = 0
+    shape: tuple[str, str] = ("[", "]")
+    routes: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
+    mistakes: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] | None = None

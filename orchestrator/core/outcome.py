@@ -1,0 +1,93 @@
+"""What a handler can say of its step: a closed set of signals, interpreted by one `match`."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.errors import TRANSIENT, ErrorCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What an attempt used. `cost_microcents` None means unknown, which settles at the estimate."""
+
+    agent: str | None = None
+    model: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost_microcents: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepError:
+    """Why a step failed; `details` is JSON."""
+
+    code: ErrorCode
+    message: str
+    transient: bool
+    details: Any = None
+
+    @classmethod
+    def of(
+        cls, code: ErrorCode, message: str, *, details: Any = None, transient: bool | None = None
+    ) -> "StepError":
+        """An error of a class, transient as the class is unless said otherwise."""
+        return cls(
+            code=code,
+            message=message,
+            transient=code in TRANSIENT if transient is None else transient,
+            details=details,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "code": self.code.value,
+            "message": self.message,
+            "transient": self.transient,
+            "details": self.details,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded:
+    """Done. `route` selects router edges, `terminal` ends the branch (all out-edges dead)."""
+
+    output: Any
+    route: str | None = None
+    terminal: bool = False
+    usage: Usage | None = None
+    variables: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The attempt failed; the retry policy, then the error port, decide what follows."""
+
+    error: StepError
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The step parks, without worker or lease, until something outside completes it.
+
+    `seconds` from now until the step wakes by itself and succeeds (a timer); None: only from outside.
+    """
+
+    reason: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """The whole run pauses; `resume` completes this step with the input that is given then."""
+
+    reason: str
+    expected_input: dict[str, Any] | None = None  # JSON Schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """The handler stopped because the attempt was given up; its result counts for nothing."""
+
+
+Outcome = Succeeded | Failed | Waiting | Paused | Cancelled

@@ -1,0 +1,204 @@
+"""Nodes: the fields that all types share, and which type each is. Source: spec "definition", Node."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.core.fields import (
+    Check,
+    anything,
+    boolean,
+    choice,
+    duration,
+    entries,
+    fields,
+    integer,
+    is_a,
+    items,
+    name,
+    take_fields,
+    text,
+)
+from orchestrator.core.nodetype import NodeType
+from orchestrator.core.pointer import child
+from orchestrator.core.report import Code, Report, shown
+from orchestrator.core.scope import NodeSpec, Scope
+from orchestrator.core.validate_own import own_check
+from orchestrator.core.validate_retry import check_retry
+from orchestrator.core.validate_workflow import unsupported
+
+LATER_TYPES = frozenset(
+    (
+        *("approval", "celery", "decompose", "emit", "group_chat", "llm", "loop", "parallel", "pause"),
+        *("pull_request", "signal", "subworkflow", "wait", "worktree"),
+    )
+)
+# The names that values and conditions start from, and the words that CEL keeps for itself.
+RESERVED = frozenset(
+    (
+        *("loop", "parallel", "var", "env", "inputs", "run", "item", "index"),
+        *("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if"),
+        *("import", "let", "namespace", "package", "return", "void", "while"),
+    )
+)
+MAX_NODE_CENTS = 100_000_000
+_ID = name(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "write a letter or _, then up to 63 letters, digits and _")
+
+
+def _check_id(report: Report, pointer: str, value: Any) -> None:
+    _ID(report, pointer, value)
+    if isinstance(value, str) and value in RESERVED:
+        report.add(pointer, Code.INVALID_NAME, f'"{value}" is a reserved word; choose another id')
+
+
+def _check_join(report: Report, pointer: str, value: Any) -> None:
+    if isinstance(value, dict):
+        fields({"at_least": integer(1, 1_000_000)}, ("at_least",), what="a join")(report, pointer, value)
+    elif is_a(report, pointer, value, str, dict) and value not in ("all", "any"):
+        report.add(
+            pointer, Code.INVALID_VALUE, f"{shown(value)} is no join; write all, any or {{at_least: n}}"
+        )
+
+
+def _check_degrade(report: Report, pointer: str, value: Any) -> None:
+    known: dict[str, Check] = {"use": choice("last_success"), "max_age": duration(), "value": anything}
+    fields(known, what="degrade")(report, pointer, value)
+    if isinstance(value, dict) and ("use" in value) == ("value" in value):
+        message = "degrade needs either use: last_success or a value; keep one of the two"
+        report.add(pointer, Code.INVALID_VALUE, message)
+
+
+COMMON: Mapping[str, Check] = {
+    "id": _check_id,
+    "type": text(64),
+    "name": text(200),
+    "input_mapping": entries(r"(?s).{1,256}", "write 1 to 256 characters", anything),
+    "timeout": duration(),
+    "retry": check_retry,
+    "error_port": boolean,
+    "fallback": text(64),
+    "join": _check_join,
+    "side_effects": choice("none", "internal", "external"),
+    "systems": items(text(64), unique=True),
+    "idempotency_key": text(512),
+    "estimated_cost_cents": integer(0, MAX_NODE_CENTS),
+    "retain_output": boolean,
+    "max_output_bytes": integer(1, 1 << 30),
+    "on_large_output": choice("fail", "truncate"),
+    "degrade": unsupported(_check_degrade, "degrade"),
+    "when": text(4_096),
+    "queue": name(r"[A-Za-z0-9_.:-]{1,64}", "write 1 to 64 letters, digits, _ . : and -"),
+    "priority": integer(0, 9),
+}
+_OF_COMPENSATION = ("name", "input_mapping", "timeout", "retry", "queue", "priority")
+
+
+def _compensation(types: Mapping[str, NodeType]) -> Check:
+    none = fields({"type": anything, "reason": text()}, ("reason",), what="compensate of type none")
+
+    def check_inline(report: Report, pointer: str, value: Any) -> None:
+        if is_a(report, pointer, value, dict):
+            shared = {key: COMMON[key] for key in _OF_COMPENSATION}
+            _check_typed(report, pointer, value, types, shared, ("type",))
+
+    inline = unsupported(check_inline, "compensate of a type other than none")
+
+    def check(report: Report, pointer: str, value: Any) -> None:
+        is_none = isinstance(value, dict) and value.get("type") == "none"
+        (none if is_none else inline)(report, pointer, value)
+
+    return check
+
+
+def check_nodes(report: Report, value: Any, types: Mapping[str, NodeType], max_nodes: int) -> Scope:
+    """Report what is wrong with the nodes, each by itself, and read them. Too many: none are read."""
+    scope = Scope()
+    if not is_a(report, "/nodes", value, list):
+        return scope
+    if not value:
+        report.add("/nodes", Code.INVALID_VALUE, "there is no node; write at least one")
+    if len(value) > max_nodes:
+        message = f"there are {len(value)} nodes, {max_nodes} are allowed; split the workflow"
+        report.add("/nodes", Code.TOO_LARGE, message)
+        return scope
+    common = {**COMMON, "compensate": _compensation(types)}
+    for no, raw in enumerate(value):
+        pointer = child("/nodes", no)
+        if is_a(report, pointer, raw, dict):
+            _take(report, pointer, raw, types, common, scope)
+    return scope
+
+
+def _take(
+    report: Report,
+    pointer: str,
+    raw: Mapping[str, Any],
+    types: Mapping[str, NodeType],
+    common: Mapping[str, Check],
+    scope: Scope,
+) -> None:
+    before = report.count
+    node_type = _check_typed(report, pointer, raw, types, common, ("id", "type"))
+    node_id = raw.get("id")
+    known = isinstance(node_id, str) and node_id != ""
+    owns_id = known and node_id not in scope.numbers
+    if known and not owns_id:
+        first = scope.nodes[scope.numbers[str(node_id)]].pointer
+        message = f"the id {shown(node_id)} is that of {first} too; give each node its own"
+        report.add(child(pointer, "id"), Code.DUPLICATE_ID, message)
+    if owns_id:
+        scope.numbers[str(node_id)] = len(scope.nodes)
+    sound = report.count == before
+    scope.nodes.append(
+        NodeSpec(
+            no=len(scope.nodes),
+            pointer=pointer,
+            id=str(node_id) if known else "",
+            raw=raw,
+            type=node_type,
+            sound=sound,
+            owns_id=owns_id,
+        )
+    )
+
+
+def _check_typed(
+    report: Report,
+    pointer: str,
+    raw: Mapping[str, Any],
+    types: Mapping[str, NodeType],
+    common: Mapping[str, Check],
+    required: tuple[str, ...],
+) -> NodeType | None:
+    """Check the fields of a node, shared and own; returns its type when there is such a one."""
+    known = {**common, "type": text(64)}
+    node_type = _type_of(report, child(pointer, "type"), raw.get("type"), types)
+    if node_type is None:
+        mine = {key: value for key, value in raw.items() if key in known}
+        take_fields(report, pointer, mine, known, required, what="a node")
+        return None
+    own = {field.name: own_check(field) for field in node_type.fields if field.name not in known}
+    needed = (*required, *(field.name for field in node_type.fields if field.required))
+    what, before = f"a node of type {node_type.type}", report.count
+    meant = take_fields(report, pointer, raw, {**known, **own}, needed, what=what)
+    for group in node_type.one_of:
+        if not any(key in raw or key in meant for key in group):
+            message = f"{what} needs one of the fields {', '.join(group)}; add one"
+            report.add(child(pointer, group[0]), Code.MISSING_FIELD, message)
+    if node_type.mistakes is not None and report.count == before:
+        for at, message in node_type.mistakes(raw):
+            report.add(pointer + at, Code.INVALID_VALUE, message)
+    return node_type
+
+
+def _type_of(report: Report, pointer: str, value: Any, types: Mapping[str, NodeType]) -> NodeType | None:
+    if not isinstance(value, str) or not value.strip():
+        return None
+    found = types.get(value)
+    if found is None and value in LATER_TYPES:
+        message = f"nodes of type {value} are not run by this version; known are {', '.join(sorted(types))}"
+        report.add(pointer, Code.UNSUPPORTED_NODE_TYPE, message)
+    elif found is None:
+        hint = report.hint(value, [*types, *LATER_TYPES])
+        message = f"{shown(value)} is no node type; known are {', '.join(sorted(types))}{hint}"
+        report.add(pointer, Code.UNSUPPORTED_NODE_TYPE, message)
+    return found

@@ -1,0 +1,298 @@
+"""Carry a transition to its end within one transaction: skips, inline nodes, the end of the run.
+
+Each round is one statement; it returns only what needs another (spec "engine", Advancing a run).
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from models.errors import OrchestratorError
+from models.moves import Decision, Move, Moved, Target, Transition, Transitioned
+from models.queries import runs, steps, transitions
+from models.queries.runs import RunInfo
+from models.states import RunStatus, StepStatus
+from orchestrator.core import skips, values
+from orchestrator.core.effects import Effect, Message, Wave
+from orchestrator.core.outcome import StepError
+from orchestrator.core.plan import Plan, PlanNode
+from orchestrator.core.skips import Counters
+from orchestrator.core.waves import Grouping, group
+from orchestrator.services import asking, data, inline, stopping
+from orchestrator.services.deps import Deps
+
+INLINE_LIMIT = 100
+_OPEN = ("running", "paused")
+
+
+@dataclass(slots=True, kw_only=True)
+class Advance:
+    """One transaction's advance of one run, and what came of it.
+
+    held: nothing that becomes ready is evaluated, and the run does not end, until `release`.
+    """
+
+    deps: Deps
+    session: Session
+    plan: Plan
+    info: RunInfo
+    queued: dict[int, Target] = field(default_factory=dict)
+    effects: list[Effect] = field(default_factory=list)
+    moved: tuple[Moved, ...] = ()
+    inlined: int = 0
+    open_steps: int = -1
+    paused: bool = False
+    stopped: bool = False
+    held: bool = False
+
+    def start(self, transition: Transition, variables: Mapping[str, Any] | None = None) -> bool:
+        """The first round and all that follow from it; False when the first one lost its race.
+
+        `variables` are set when it was won, before the steps that it makes ready can read them.
+        """
+        first = self._round(transition)
+        if first is None or (transition.moves and not first.moved):
+            return False
+        self.moved = first.moved
+        if variables:
+            runs.set_variables(self.session, self.info.id, variables)
+        self._settle(first)
+        return True
+
+    def requeue(self, move: Move, decisions: tuple[Decision, ...] = ()) -> bool:
+        """A step goes back to the queue, and out again by a message of its own. False on a lost race."""
+        if not self.start(Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=_OPEN)):
+            return False
+        node = self.plan.nodes[move.no]
+        self.queued[move.no] = Target(
+            no=move.no,
+            path=self.moved[0].path,
+            attempt=self.moved[0].attempt,
+            queue=node.queue,
+            in_chord=False,
+            verdict="queued",
+            live_in=self.moved[0].live_in,
+        )
+        return True
+
+    def fail(self, node: PlanNode, move: Move, decisions: tuple[Decision, ...], error: StepError) -> bool:
+        """A step that failed for good: its error edges take it, or the run fails. False on a lost race."""
+        if node.error_port:
+            return self.start(
+                Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=_OPEN)
+            )
+        failure = run_error(error, node.id)
+        if self.plan.on_failure == "fail_fast":
+            return self._fail_fast(move, failure)
+        return self.start(
+            Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=_OPEN, error=failure)
+        )
+
+    def _fail_fast(self, move: Move, failure: dict[str, Any]) -> bool:
+        """Nothing new starts: the targets are not told, they are skipped with all the rest."""
+        result = self._round(Transition(run_id=self.info.id, moves=(move,), while_=_OPEN, error=failure))
+        if result is None or not result.moved:
+            return False
+        self.moved = result.moved
+        if result.stopping is None:
+            self.stop(RunStatus.FAILED)
+        elif self.open_steps == 0:
+            self._finish()
+        return True
+
+    def _round(self, transition: Transition) -> Transitioned | None:
+        result = transitions.apply(self.session, transition)
+        if result is not None:
+            self.open_steps = result.open_steps
+            self.paused = result.run_status == RunStatus.PAUSED
+        return result
+
+    def _settle(self, first: Transitioned) -> None:
+        todo = deque([first])
+        while todo and not self.stopped:
+            result = todo.popleft()
+            self.queued.update((t.no, t) for t in result.targets if t.verdict == "queued")
+            dead = [t.no for t in result.targets if t.verdict == "dead"]
+            for target in result.targets:
+                if target.verdict == "inline" and not self.stopped:
+                    dead += self._inline(target, result.run_status, todo)
+            if dead and not self.stopped:
+                todo.extend(self._skip(dead))
+        if self.open_steps == 0 and not self.held:
+            self._finish()
+
+    def release(self) -> None:
+        """End the run where its last step has ended while it was held."""
+        if self.held:
+            self.held = False
+            if self.open_steps == 0:
+                self._finish()
+
+    def _skip(self, dead: list[int]) -> list[Transitioned]:
+        rows = {
+            row.no: Counters(status=row.status, attempt=row.attempt, undecided=row.undecided, live=row.live)
+            for row in steps.hot(self.session, self.info.id, skips.descendants(self.plan, dead))
+        }
+        results = []
+        for moves, decisions in skips.rounds(self.plan, dead, rows):
+            result = self._round(
+                Transition(run_id=self.info.id, moves=moves, decisions=decisions, while_=_OPEN)
+            )
+            if result is not None:
+                results.append(result)
+        return results
+
+    def _inline(self, target: Target, run_status: str, todo: deque[Transitioned]) -> list[int]:
+        """Evaluate one ready node; the nodes that are dead by its `when`."""
+        node = self.plan.nodes[target.no]
+        env = data.environment(self.deps.settings)
+        names = data.names(self.session, self.plan, self.info, env)
+        try:
+            if node.when is not None and not inline.holds(node.when, names.without_env()):
+                return [node.no]
+        except OrchestratorError as error:
+            self._apply(node, inline.failed(self.plan, node, target.attempt, asking.step_error(error)), todo)
+            return []
+        later = self.held or self.inlined >= INLINE_LIMIT or run_status == RunStatus.PAUSED
+        if later or not node.inline:
+            self._queue(target, todo)
+        else:
+            self.inlined += 1
+            self._apply(node, inline.evaluate(self.deps, node, self.plan, names, target, self.info), todo)
+        return []
+
+    def _queue(self, target: Target, todo: deque[Transitioned]) -> None:
+        move = Move(
+            no=target.no,
+            fence=target.attempt,
+            sources=(StepStatus.PENDING,),
+            to=StepStatus.QUEUED,
+            event="step.queued",
+        )
+        result = self._round(Transition(run_id=self.info.id, moves=(move,), while_=_OPEN))
+        if result is not None and result.moved:
+            self.queued[target.no] = target
+            todo.append(result)
+
+    def _apply(self, node: PlanNode, done: inline.Inlined, todo: deque[Transitioned]) -> None:
+        if done.error is not None and not node.error_port:
+            failure = run_error(done.error, node.id)
+            if self.plan.on_failure == "fail_fast":
+                self._fail_fast(done.move, failure)
+                return
+        else:
+            failure = None
+        result = self._round(
+            Transition(
+                run_id=self.info.id,
+                moves=(done.move,),
+                decisions=done.decisions,
+                extras=done.extras,
+                while_=_OPEN,
+                error=failure,
+            )
+        )
+        if result is not None and result.moved:
+            if done.variables:
+                runs.set_variables(self.session, self.info.id, done.variables)
+            todo.append(result)
+
+    def stop(
+        self, status: RunStatus, error: dict[str, Any] | None = None, *, spare_running: bool = False
+    ) -> None:
+        """Close the run's steps; nothing else of this advance is sent. `error` says why it ends as `status`."""
+        self.stopped = True
+        self.queued.clear()
+        runs.set_stopping(self.session, self.info.id, status, error)
+        left = stopping.stop(
+            self.deps, self.session, self.plan, self.info, status, spare_running=spare_running
+        )
+        self.effects.extend(left.effects)
+        self.open_steps = left.open_steps
+        if self.open_steps == 0:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Every step has ended: so does the run."""
+        state = runs.lock(self.session, self.info.id)
+        if state is None or state.status not in (RunStatus.RUNNING, RunStatus.PAUSED):
+            return
+        self.stopped = True
+        if state.stopping == RunStatus.ABORTED:
+            reason, by = state.error["message"], (state.error["details"] or {}).get("by")
+            runs.move(
+                self.session, self.info.id, RunStatus.ABORTED, "run.aborted", {"reason": reason}, actor=by
+            )
+        elif state.error is not None or state.stopping == RunStatus.FAILED:
+            runs.move(self.session, self.info.id, RunStatus.FAILED, "run.failed", {"error": state.error})
+        else:
+            self._succeed()
+
+    def _succeed(self) -> None:
+        outputs: Any = None
+        if self.plan.outputs is not None:
+            names = data.names(self.session, self.plan, self.info)
+            try:
+                outputs = values.resolve(self.plan.outputs, names)
+            except OrchestratorError as error:
+                failure = run_error(asking.step_error(error), None)
+                runs.move(
+                    self.session,
+                    self.info.id,
+                    RunStatus.FAILED,
+                    "run.failed",
+                    {"error": failure},
+                    error=failure,
+                )
+                return
+        runs.move(self.session, self.info.id, RunStatus.SUCCESS, "run.completed", outputs=outputs)
+
+    def waves(self, *, keep: int | None = None) -> list[Effect]:
+        """What is to be sent after the commit; joins that a chord's body carries on, and `keep`, are not.
+
+        What becomes ready in a paused run stays queued, unsent, until it is resumed.
+        """
+        if self.paused:
+            return list(self.effects)
+        ready = [t.no for t in self.queued.values() if not t.in_chord and t.no != keep]
+        groups = group(self.plan, ready, chords=self.deps.chords)
+        return [*self.effects, *(self._wave(grouping) for grouping in groups)]
+
+    def _wave(self, grouping: Grouping) -> Wave:
+        messages = tuple(self.message(self.queued[no]) for no in grouping.members)
+        if grouping.join is None:
+            return Wave(messages=messages)
+        result = self._round(
+            Transition(
+                run_id=self.info.id,
+                decisions=(
+                    Decision(
+                        source=None,
+                        target=grouping.join,
+                        decided=0,
+                        need=self.plan.nodes[grouping.join].need,
+                        chord=True,
+                    ),
+                ),
+                while_=_OPEN,
+            )
+        )
+        if result is None:
+            return Wave(messages=messages)
+        return Wave(messages=messages, join=self.message(result.targets[0]))
+
+    def message(self, target: Target) -> Message:
+        return message(self.info, target)
+
+
+def message(info: RunInfo, target: Target) -> Message:
+    """The message that says of a queued step `look at it`."""
+    return Message(run_id=info.id, no=target.no, path=target.path, attempt=target.attempt, queue=target.queue)
+
+
+def run_error(error: StepError, step: str | None) -> dict[str, Any]:
+    """A step's failure as the run's error."""
+    return {"code": error.code.value, "message": error.message, "step": step, "details": error.details}

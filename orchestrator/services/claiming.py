@@ -1,0 +1,124 @@
+"""Claims: an attempt starts by a compare-and-set, under a lease and, where the run has one, a budget."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+from models.database import Database
+from models.moves import AttemptChange, AttemptResult, Move, Transition
+from models.queries import runs, transitions
+from models.queries.runs import RunInfo
+from models.queries.steps import Stored
+from models.states import StepStatus
+from orchestrator.core.plan import Plan, PlanNode
+from orchestrator.services.deps import Deps
+from orchestrator.services.overrides import effective
+
+MICROCENTS = 1_000_000
+
+
+class BudgetRefusedError(Exception):
+    """The reservation did not fit: the claim's transaction is rolled back, and the run is stopped or paused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """An attempt that this process holds. `known`: rows of earlier steps that it has at hand."""
+
+    info: RunInfo
+    plan: Plan
+    node: PlanNode
+    path: str
+    attempt: int
+    tries: int
+    losses: int
+    live_in: str | None
+    idempotency_key: str | None
+    reserved: int
+    queue: str
+    known: tuple[Stored, ...] = ()
+    given_up: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def no(self) -> int:
+        return self.node.no
+
+
+class RunCache:
+    """What never changes of the runs that this process worked on last."""
+
+    def __init__(self, size: int = 1_024) -> None:
+        self._size = size
+        self._rows: OrderedDict[str, RunInfo] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, db: Database, run_id: str) -> RunInfo | None:
+        """A run's fixed facts, read when it was not seen before; None when there is no such run."""
+        with self._lock:
+            found = self._rows.get(run_id)
+        if found is None:
+            with db.glance() as session:
+                found = runs.info(session, run_id)
+            if found is not None:
+                with self._lock:
+                    self._rows[run_id] = found
+                    while len(self._rows) > self._size:
+                        self._rows.popitem(last=False)
+        return found
+
+
+def claim(
+    deps: Deps, session: Session, info: RunInfo, no: int, attempt: int, known: tuple[Stored, ...] = ()
+) -> Claimed | None:
+    """Claim a queued step within the caller's transaction; None when the race is lost.
+
+    Raises BudgetRefusedError; the caller must roll back then.
+    """
+    plan = deps.plans.get(session, info.version_id)
+    node = effective(info, plan.nodes[no])
+    reserved = estimate(deps, node) if info.has_budget else 0
+    move = Move(
+        no=no,
+        fence=attempt,
+        sources=(StepStatus.QUEUED,),
+        to=StepStatus.RUNNING,
+        event="step.started",
+        bump=1,
+        lease=deps.settings.lease_seconds,
+        timeout=node.timeout,
+        worker=deps.process,
+        change=AttemptChange.START,
+        result=AttemptResult(status="running", reserved=reserved),
+    )
+    result = transitions.apply(session, Transition(run_id=info.id, moves=(move,), unless_stopping=True))
+    if result is None or not result.moved:
+        return None
+    if info.has_budget and not runs.reserve(session, info.id, reserved):
+        raise BudgetRefusedError
+    step = result.moved[0]
+    return Claimed(
+        info=info,
+        plan=plan,
+        node=node,
+        path=step.path,
+        attempt=step.attempt,
+        tries=step.tries,
+        losses=step.losses,
+        live_in=step.live_in,
+        idempotency_key=step.idempotency_key,
+        reserved=reserved,
+        queue=node.queue,
+        known=known,
+    )
+
+
+def estimate(deps: Deps, node: PlanNode) -> int:
+    """What an attempt is expected to cost, in micro-cents."""
+    cents, type_ = node.estimate_cents, deps.types.get(node.type)
+    if cents is None:
+        cents = (
+            0 if type_ is None else type_.cost_cents
+        )  # a type that this worker lacks can cost nothing here
+    return cents * MICROCENTS

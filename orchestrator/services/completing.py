@@ -1,0 +1,354 @@
+"""What is written when a body has ended: the step's move, its edges, its cost, and what follows.
+
+Completing a step and advancing its run are one transaction, always (spec "engine", Advancing a run).
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+import structlog
+from sqlalchemy.orm import Session
+
+from models.moves import AttemptChange, Decision, Move, OnReady, Target, Transition
+from models.queries import runs, steps
+from models.queries.steps import Stored
+from models.states import RUN_TERMINAL, RunStatus, StepStatus
+from orchestrator.core import conditions, decide, retry
+from orchestrator.core.effects import Effect, Timer
+from orchestrator.core.outcome import Cancelled, Failed, Paused, Succeeded, Waiting
+from orchestrator.core.plan import Plan, PlanNode
+from orchestrator.core.waves import group
+from orchestrator.services import attempts, budgets, claiming, inline
+from orchestrator.services.advance import Advance
+from orchestrator.services.claiming import Claimed
+from orchestrator.services.deps import Deps
+from orchestrator.services.performing import Performed
+
+_log = structlog.get_logger(__name__)
+_OPEN = ("running", "paused")
+_ATTEMPT_STATUS = {
+    StepStatus.SUCCESS: "success",
+    StepStatus.FAILED: "failed",
+    StepStatus.RETRYING: "failed",
+    StepStatus.WAITING: "waiting",
+    StepStatus.ABORTED: "aborted",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What is written when a body has ended."""
+
+    deps: Deps
+    claimed: Claimed
+    in_chord: bool = False
+    go_on: bool = False
+
+    def write(
+        self, session: Session, done: Performed | inline.Inlined
+    ) -> tuple[Sequence[Effect], Claimed | None]:
+        """Complete the step and advance its run; the effects, and the step that this worker goes on with."""
+        advance = Advance(deps=self.deps, session=session, plan=self.claimed.plan, info=self.claimed.info)
+        advance.held = self._overspends(session, done)
+        if not self._interpret(advance, done):
+            self._late(session, done)
+            return advance.effects, None
+        self._settle(advance, done)
+        advance.release()
+        following = self._following(advance, done) if self.go_on else None
+        return advance.waves(keep=following.no if following else None), following
+
+    def _inline(self, advance: Advance, done: inline.Inlined) -> bool:
+        move = inline.as_claimed(done.move, self.claimed.attempt)
+        if done.error is not None:
+            return advance.fail(self.claimed.node, move, done.decisions, done.error)
+        return advance.start(
+            Transition(
+                run_id=advance.info.id,
+                moves=(move,),
+                decisions=done.decisions,
+                extras=done.extras,
+                while_=_OPEN,
+            ),
+            done.variables,
+        )
+
+    def _interpret(self, advance: Advance, done: Performed | inline.Inlined) -> bool:
+        if isinstance(done, inline.Inlined):
+            return self._inline(advance, done)
+        match done.outcome:
+            case Succeeded() as outcome:
+                return self._succeeded(advance, done, outcome)
+            case Failed() as outcome:
+                return self._failed(advance, done, outcome)
+            case Waiting() | Paused() | Cancelled() if self._stopping(advance):
+                return self._aborted(advance, done)
+            case Waiting(reason=reason, seconds=seconds):
+                due = None if seconds is None else self.deps.clock.now() + seconds
+                return self._park(advance, done, reason, due, {"reason": reason})
+            case Paused(reason=reason, expected_input=expected):
+                more = {"reason": reason, "pauses": True, "expected_input": expected}
+                parked = self._park(advance, done, reason, None, more)
+                if parked:
+                    runs.move(
+                        advance.session,
+                        advance.info.id,
+                        RunStatus.PAUSED,
+                        "run.paused",
+                        {"reason": reason},
+                    )
+                return parked
+            case Cancelled():
+                return self._given_back(advance)
+            case _ as never:
+                assert_never(never)
+
+    def _succeeded(self, advance: Advance, done: Performed, outcome: Succeeded) -> bool:
+        return advance.start(
+            Transition(
+                run_id=advance.info.id,
+                moves=(self._success(done, outcome),),
+                decisions=self._decisions(done.digits),
+                extras=inline.variable_events(self.claimed.path, outcome.variables),
+                while_=_OPEN,
+            ),
+            outcome.variables,
+        )
+
+    def _success(self, done: Performed, outcome: Succeeded) -> Move:
+        more = {"edges": done.digits} | ({} if outcome.route is None else {"route": outcome.route})
+        return self._move(
+            StepStatus.SUCCESS,
+            "step.completed",
+            more,
+            done,
+            tries=1,
+            losses=0,
+            route=outcome.route,
+            out_edges=done.digits,
+        )
+
+    def alone(self, done: Performed | inline.Inlined) -> Transition | None:
+        """The one statement that completes this step, where the plan says that no second one can be needed.
+
+        All its edges live, and no target is decided by a `when`, a dead edge or a chord; a join of inline nodes
+        is queued, and claimed like any other. It is refused for a run that is paused or being stopped, which
+        then takes the longer way.
+        """
+        node, plan = self.claimed.node, self.claimed.plan
+        if isinstance(done, inline.Inlined) or not isinstance(done.outcome, Succeeded):
+            return None
+        if self.claimed.info.has_budget or done.outcome.variables or not _all_live(plan, node, done.digits):
+            return None
+        if self.deps.chords and len(node.out) > 1 and any(plan.nodes[e.target].slow for e in node.out):
+            return None
+        return Transition(
+            run_id=self.claimed.info.id,
+            moves=(self._success(done, done.outcome),),
+            decisions=tuple(replace(d, on_ready=OnReady.QUEUE) for d in self._decisions(done.digits)),
+            unless_stopping=True,
+        )
+
+    def _failed(self, advance: Advance, done: Performed, outcome: Failed) -> bool:
+        node, error = self.claimed.node, outcome.error
+        wait = retry.delay(
+            node.retry,
+            error,
+            self.claimed.tries + 1,
+            random.random(),  # noqa: S311 - spreads retries, guards nothing
+            lambda condition, names: bool(conditions.evaluate(condition, names)),
+        )
+        if wait is None or self._stopping(advance):
+            move = self._move(
+                StepStatus.FAILED,
+                "step.failed",
+                {"error": error.to_json(), "edges": done.digits},
+                done,
+                tries=1,
+                losses=0,
+                out_edges=done.digits,
+            )
+            return advance.fail(node, move, self._decisions(done.digits), error)
+        due = self.deps.clock.now() + wait
+        more = {"error": error.to_json(), "due_at": due}
+        move = self._move(StepStatus.RETRYING, "step.retrying", more, done, tries=1, losses=0, due=due)
+        return self._parked(advance, move, due)
+
+    def _park(
+        self, advance: Advance, done: Performed, reason: str, due: float | None, more: dict[str, Any]
+    ) -> bool:
+        move = self._move(
+            StepStatus.WAITING, "step.waiting", more, done, losses=0, due=due, waiting_for=reason
+        )
+        return self._parked(advance, move, due)
+
+    def _parked(self, advance: Advance, move: Move, due: float | None) -> bool:
+        """The step ends its message without being decided: joins leave their chord."""
+        began = advance.start(
+            Transition(
+                run_id=advance.info.id,
+                moves=(move,),
+                decisions=decide.leaving_chord(advance.plan, self.claimed.node),
+                while_=_OPEN,
+            )
+        )
+        if began and due is not None:
+            seconds = self.deps.clock.real(due - self.deps.clock.now())
+            if seconds <= 2 * self.deps.settings.sweep_seconds:
+                claimed = self.claimed
+                advance.effects.append(
+                    Timer(
+                        run_id=advance.info.id,
+                        no=claimed.no,
+                        attempt=claimed.attempt,
+                        seconds=max(0.0, seconds),
+                    )
+                )
+        return began
+
+    def _given_back(self, advance: Advance) -> bool:
+        move = self._move(StepStatus.QUEUED, "step.queued", {"reason": "given back"}, None, status="aborted")
+        return advance.requeue(move, decide.leaving_chord(advance.plan, self.claimed.node))
+
+    def _aborted(self, advance: Advance, done: Performed) -> bool:
+        """A run that is being stopped waits for no step that would go on only later."""
+        digits = decide.edges_on_skip(self.claimed.node)
+        move = self._move(
+            StepStatus.ABORTED, "step.aborted", {"edges": digits}, done, bump=1, out_edges=digits
+        )
+        return advance.start(
+            Transition(
+                run_id=advance.info.id,
+                moves=(move,),
+                decisions=self._decisions(digits),
+                while_=_OPEN,
+            )
+        )
+
+    def _move(
+        self,
+        to: StepStatus,
+        event: str,
+        more: dict[str, Any],
+        done: Performed | None,
+        *,
+        status: str | None = None,
+        **changes: Any,
+    ) -> Move:
+        return Move(
+            no=self.claimed.no,
+            fence=self.claimed.attempt,
+            sources=(StepStatus.RUNNING,),
+            to=to,
+            event=event,
+            more=more,
+            change=AttemptChange.END,
+            result=attempts.result(self.deps, self.claimed, done, status or _ATTEMPT_STATUS[to]),
+            **changes,
+        )
+
+    def _decisions(self, digits: str) -> tuple[Decision, ...]:
+        off_chord = self.claimed.node.slow and not self.in_chord
+        return decide.decisions(self.claimed.plan, self.claimed.node, digits, off_chord=off_chord)
+
+    def _stopping(self, advance: Advance) -> bool:
+        """A run that is being stopped retries nothing."""
+        state = runs.lock(advance.session, advance.info.id)
+        return state is not None and state.stopping is not None
+
+    def _overspends(self, session: Session, done: Performed | inline.Inlined) -> bool:
+        """Whether this step spends more than is left; its move comes first, and must start nothing then."""
+        if not self.claimed.info.has_budget:
+            return False
+        runs.lock(session, self.claimed.info.id)
+        budget = runs.budget(session, self.claimed.info.id)
+        return budget is not None and budget.spent_microcents + self._paid(done) > budget.limit_microcents
+
+    def _paid(self, done: Performed | inline.Inlined) -> int:
+        return 0 if isinstance(done, inline.Inlined) else attempts.cost(self.deps, self.claimed, done)
+
+    def _settle(self, advance: Advance, done: Performed | inline.Inlined) -> None:
+        if not self.claimed.info.has_budget:
+            return
+        paid = self._paid(done)
+        budget = runs.settle(advance.session, advance.info.id, self.claimed.reserved, paid)
+        if budget is not None and budget.exceeded:
+            budgets.exceed(advance, budget.on_exceeded)
+
+    def _following(self, advance: Advance, done: Performed | inline.Inlined) -> Claimed | None:
+        ready = [] if advance.stopped else list(advance.queued.values())
+        target = self.next_of(ready)
+        if target is None:
+            return None
+        known = self.known(done)
+        return claiming.claim(
+            self.deps, advance.session, advance.info, target.no, target.attempt, known=known
+        )
+
+    def next_of(self, queued: Sequence[Target]) -> Target | None:
+        """The step that this worker goes on with: of its queue, in no chord, and alone or quick."""
+        plan = self.claimed.plan
+        ready = [target for target in queued if not target.in_chord]
+        groups = group(plan, [target.no for target in ready], chords=self.deps.chords)
+        free = {no for grouping in groups if grouping.join is None for no in grouping.members}
+        for target in ready:
+            node = plan.nodes[target.no]
+            own = node.queue == self.claimed.queue or node.inline
+            if target.no in free and own and (len(ready) == 1 or not node.slow):
+                return target
+        return None
+
+    def known(self, done: Performed | inline.Inlined) -> tuple[Stored, ...]:
+        """This step's row, which the next one needs and need not read."""
+        if isinstance(done, inline.Inlined) or not isinstance(done.outcome, Succeeded):
+            return ()
+        return (
+            Stored(
+                no=self.claimed.no,
+                status=StepStatus.SUCCESS,
+                attempt=self.claimed.attempt,
+                out_edges=done.digits,
+                output=done.outcome.output,
+            ),
+        )
+
+    def _late(self, session: Session, done: Performed | inline.Inlined) -> None:
+        """The fence rose meanwhile: record the attempt and what it cost; it moves nothing."""
+        claimed = self.claimed
+        _log.warning("attempt fenced out", run=claimed.info.id, step=claimed.path, attempt=claimed.attempt)
+        if isinstance(done, inline.Inlined) or isinstance(done.outcome, Cancelled):
+            return
+        state = runs.lock(session, claimed.info.id)
+        result = attempts.result(self.deps, claimed, done, "fenced")
+        values = {
+            "status": "fenced",
+            "agent": result.agent,
+            "model": result.model,
+            "tokens_in": result.tokens_in,
+            "tokens_out": result.tokens_out,
+            "output": done.outcome.output if isinstance(done.outcome, Succeeded) else None,
+        }
+        extra = result.cost - steps.attempt_cost(session, claimed.info.id, claimed.no, claimed.attempt)
+        values["cost_microcents"] = result.cost
+        if steps.record_late(session, claimed.info.id, claimed.no, claimed.attempt, values):
+            runs.add_cost(session, claimed.info.id, extra)
+            runs.settle(session, claimed.info.id, 0, extra)
+            if state is not None and state.status not in RUN_TERMINAL:
+                runs.note(
+                    session,
+                    claimed.info.id,
+                    "step.fenced",
+                    {"step": claimed.path, "attempt": claimed.attempt},
+                )
+
+
+def _all_live(plan: Plan, node: PlanNode, digits: str) -> bool:
+    """Whether every edge lives and leads to a join of all: it cannot die, nor start before its time."""
+    targets = [plan.nodes[edge.target] for edge in node.out]
+    return (
+        bool(targets)
+        and "0" not in digits
+        and all(t.need is None and t.when is None and (not t.inline or len(t.ins) > 1) for t in targets)
+    )

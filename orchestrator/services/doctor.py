@@ -1,0 +1,119 @@
+"""What is configured and what of it answers: each part asked by itself, none trusted to speak for another."""
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import redis
+from sqlalchemy.exc import SQLAlchemyError
+
+from models import schema
+from models.database import parse_url
+from models.errors import OrchestratorError
+from orchestrator.services import deps as parts
+from orchestrator.services import health
+from orchestrator.settings import Settings
+
+_SECONDS = 3.0
+_ALIVE = {"workers": "start one with: orchestrator worker", "beat": "start it with: orchestrator beat"}
+_PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One part: whether it is well, and what was found or what to do."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Check database, broker, result backend, workers and beat, one after the other; never raises for a part."""
+    database = _checked("database", lambda: _database(settings))
+    yield database
+    yield _checked("broker", lambda: reach(settings.broker))
+    yield _checked("result_backend", lambda: reach(settings.results or ""))
+    if database.ok:
+        yield from _alive(settings)
+
+
+def fan_in(settings: Settings) -> str:
+    """How slow members of one join are sent: `chord` where the result backend joins natively, else `group`."""
+    return "chord" if settings.joins_natively else "group"
+
+
+def hidden(url: str | None) -> str | None:
+    """A URL without its password."""
+    if url is None:
+        return None
+    bare = re.sub(r"(?<=://)([^:/@]*):[^@]*(?=@)", r"\1:***", url)
+    return re.sub(r"(?<=password=)[^&]*", "***", bare)
+
+
+def reach(url: str) -> str:
+    """What answered at a broker's or result backend's URL. Raises OSError, redis.RedisError, SQLAlchemyError."""
+    scheme = urlsplit(url).scheme
+    if scheme.startswith("redis"):
+        return _redis(url)
+    if scheme in _PORTS:
+        found = urlsplit(url)
+        socket.create_connection(
+            (found.hostname or "localhost", found.port or _PORTS[scheme]), _SECONDS
+        ).close()
+        return "takes connections"
+    if scheme.startswith("db+"):
+        return f"tables of {hidden(url)}"
+    return (
+        "none is set: joins are carried on by the last completion" if url == "" else "in this process alone"
+    )
+
+
+def _redis(url: str) -> str:
+    found = urlsplit(url)
+    if found.scheme == "redis+socket":
+        number = int(parse_qs(found.query).get("virtual_host", ["0"])[0])
+        client = redis.Redis(unix_socket_path=found.path, db=number, socket_timeout=_SECONDS)
+    else:
+        client = redis.Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS)
+    with client:
+        server = client.info("server")
+        memory = client.info("memory")
+    version = server.get("valkey_version") or server["redis_version"]
+    policy = memory.get("maxmemory_policy", "unknown")
+    lossy = "" if policy == "noeviction" else f"; maxmemory-policy {policy} loses messages: set noeviction"
+    return f"{server.get('server_name', 'redis')} {version}{lossy}"
+
+
+def _database(settings: Settings) -> str:
+    url = parse_url(settings.database)
+    if url.drivername == "sqlite" and url.database and not Path(url.database).exists():
+        raise OrchestratorError(f"{url.database} is not made yet; run: orchestrator up")
+    at, newest = schema.current(settings.database), schema.head()
+    if at != newest:
+        raise OrchestratorError(
+            f"at revision {at or 'none'}, this release needs {newest}; run: orchestrator db upgrade"
+        )
+    return f"{url.get_backend_name()}, revision {at}"
+
+
+def _alive(settings: Settings) -> Iterator[Check]:
+    deps = parts.build(settings, pool_size=1)
+    try:
+        missing = health.missing(deps)
+    finally:
+        deps.close()
+    for name, remedy in _ALIVE.items():
+        here = name not in missing
+        yield Check(name=name, ok=here, detail="seen in the last sweeps" if here else f"not seen; {remedy}")
+
+
+def _checked(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name=name, ok=True, detail=look())
+    except (OSError, redis.RedisError, SQLAlchemyError, OrchestratorError) as error:
+        first = str(error).strip().splitlines()
+        return Check(name=name, ok=False, detail=first[0] if first else type(error).__name__)

@@ -1,0 +1,42 @@
+"""What a live stream of a run's events reads: where each run stands, and the events up to there."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from models.errors import NotFoundError
+from models.queries import run_views as queries
+from models.states import RUN_TERMINAL
+from orchestrator.services.actors import Actor
+from orchestrator.services.deps import Deps
+from orchestrator.services.run_views import event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The number of a run's last event, and whether the run had ended with it."""
+
+    seq: int
+    ended: bool
+
+
+def head(deps: Deps, actor: Actor, run_id: str) -> Head:
+    """Where a run stands. Raises NotFoundError."""
+    with deps.db.read() as session:
+        row = queries.head(session, actor.workspace_id, run_id)
+    if row is None:
+        raise NotFoundError(f"There is no run {run_id!r}")
+    return Head(seq=row.seq, ended=row.status in RUN_TERMINAL)
+
+
+def heads(deps: Deps, run_ids: Collection[str]) -> dict[str, Head]:
+    """Where these runs stand, in one query; a run that is gone is absent."""
+    with deps.db.read() as session:
+        rows = queries.heads(session, run_ids)
+    return {row.id: Head(seq=row.seq, ended=row.status in RUN_TERMINAL) for row in rows}
+
+
+def events(deps: Deps, run_id: str, *, after: int, upto: int, limit: int = 500) -> list[dict[str, Any]]:
+    """At most `limit` events of a run from after `after` to `upto`, as callers see them."""
+    with deps.db.read() as session:
+        return [event(row) for row in queries.events(session, run_id, after=after, upto=upto, limit=limit)]

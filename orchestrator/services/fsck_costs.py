@@ -1,0 +1,72 @@
+"""Invariant 5: a budget's reservations, walked event by event, and costs that add up."""
+
+from collections.abc import Iterator
+
+from models.states import RUN_TERMINAL, StepStatus
+from models.step import Attempt
+from orchestrator.services.fsck_record import Check, Record, Violation
+
+
+def reservations_fit(record: Record) -> Iterator[Violation]:
+    """At each start spent + reserved ≤ limit. Before the last resume the limit may have been another one."""
+    budget = record.rows.budget
+    if budget is None:
+        return
+    known_from = max((e.seq for e in record.rows.events if e.type == "run.resumed"), default=0)
+    for seq, path, held in _held(record):
+        if path is not None and seq > known_from and held > budget.limit_microcents:
+            yield record.broken(
+                5, f"its start at event {seq} took {held} of {budget.limit_microcents} micro-cents", path
+            )
+
+
+def _held(record: Record) -> Iterator[tuple[int, str | None, int]]:
+    """(seq, path of a step that starts, spent + reserved then), over the log."""
+    changes = {change.seq: change for change in record.told.changes}
+    held = 0
+    for event in record.rows.events:
+        change = changes.get(event.seq)
+        if event.type == "step.fenced":
+            attempt = _attempt(record, event.data.get("step"), event.data.get("attempt"))
+            held += attempt.cost_microcents - attempt.reserved_microcents if attempt else 0
+        if change is None:
+            continue
+        if change.before.status is StepStatus.RUNNING:
+            ended = _attempt(record, change.path, change.before.attempt)
+            held += _paid(ended) - ended.reserved_microcents if ended else 0
+        if change.after.status is StepStatus.RUNNING:
+            begun = _attempt(record, change.path, change.after.attempt)
+            held += begun.reserved_microcents if begun else 0
+            yield event.seq, change.path, held
+
+
+def _attempt(record: Record, path: str | None, number: int | None) -> Attempt | None:
+    step = record.by_path.get(path or "")
+    return None if step is None else record.attempts.get((step.no, number or 0))
+
+
+def _paid(attempt: Attempt) -> int:
+    """What an attempt was settled at when it ended; one that was given up, at its estimate until it reports."""
+    return attempt.reserved_microcents if attempt.status == "fenced" else attempt.cost_microcents
+
+
+def sums_agree(record: Record) -> Iterator[Violation]:
+    """The run's cost is its attempts'; a budget holds what runs, nothing at the end, and has spent the cost."""
+    run, budget = record.rows.run, record.rows.budget
+    cost = sum(attempt.cost_microcents for attempt in record.rows.attempts)
+    if run.cost_microcents != cost:
+        yield record.broken(5, f"the run cost {run.cost_microcents} micro-cents, its attempts {cost}")
+    if budget is None:
+        return
+    reserved = sum(a.reserved_microcents for a in record.rows.attempts if a.status == "running")
+    if budget.reserved_microcents != reserved:
+        yield record.broken(
+            5, f"{budget.reserved_microcents} micro-cents are reserved, what runs holds {reserved}"
+        )
+    if run.status in RUN_TERMINAL and budget.reserved_microcents != 0:
+        yield record.broken(5, f"{budget.reserved_microcents} micro-cents are reserved after the end")
+    if budget.spent_microcents != cost:
+        yield record.broken(5, f"{budget.spent_microcents} micro-cents are spent, attempts cost {cost}")
+
+
+COSTS: tuple[Check, ...] = (reservations_fit, sums_agree)

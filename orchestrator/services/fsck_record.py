@@ -1,0 +1,75 @@
+"""What the checks of invariants work on: a run's rows, its plan, and what its events tell."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from models.queries.invariants import RunRows
+from models.step import Attempt, Step
+from orchestrator.core.plan import Plan
+from orchestrator.core.replay import Replayed, replay
+
+INVARIANTS: Mapping[int, str] = {
+    1: "a terminal run has only terminal steps, a run of terminal steps is terminal or compensating",
+    2: "every transition has exactly one event, and the run's events have no gap",
+    3: "no step started before its join was met, and the counters of joins agree with the decided edges",
+    4: "a success has exactly one winning attempt, and no step has two",
+    5: "at every reservation spent + reserved ≤ limit, reserved is 0 at the end, costs add up",
+    6: "compensations run in the exact reverse order of completion",
+    7: "run events are never updated or deleted",
+    8: "what the events tell is what the rows say",
+    9: "a terminal run leaves no lease, timer or outbox entry behind",
+    10: "every step's input is what chaining gives from the stored outputs and in-edges",
+    11: "each success has a start with the same fence before it",
+    12: "after a run's end come only events of compensation and audit",
+    13: "each effect key belongs to one step",
+    14: "a version's hash is that of its definition",
+    15: "no lease, timer, outbox entry or unsent step is overdue by more than 30 s",
+    16: "workspaces agree along workflow, version, run and labels",
+}
+# Reliability §5's "one run per (workspace, idempotency key)" is a primary key and cannot be broken by rows.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A broken invariant: its number in INVARIANTS, where, and what was found. `run_id` None: the database."""
+
+    invariant: int
+    run_id: str | None
+    message: str
+    step: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One run. `virtual_now`: the clock that retries, timers and the run's timeout follow; `real`: how many
+    real seconds a span of it takes."""
+
+    rows: RunRows
+    plan: Plan
+    virtual_now: float
+    real: Callable[[float], float]
+
+    @cached_property
+    def told(self) -> Replayed:
+        return replay(self.rows.events, [node.id for node in self.plan.nodes])
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether the rows are the plan's steps; what reads both stands on it, and 8 says when they are not."""
+        return [step.path for step in self.rows.steps] == [node.id for node in self.plan.nodes]
+
+    @cached_property
+    def by_path(self) -> Mapping[str, Step]:
+        return {step.path: step for step in self.rows.steps}
+
+    @cached_property
+    def attempts(self) -> Mapping[tuple[int, int], Attempt]:
+        """Attempts by step number and their own."""
+        return {(attempt.no, attempt.number): attempt for attempt in self.rows.attempts}
+
+    def broken(self, invariant: int, message: str, step: str | None = None) -> Violation:
+        return Violation(invariant=invariant, run_id=self.rows.run.id, message=message, step=step)
+
+
+Check = Callable[[Record], Iterator[Violation]]

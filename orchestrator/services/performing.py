@@ -1,0 +1,213 @@
+"""The body of a step: its input and fields, its handler, and what is accepted of the outcome.
+
+No transaction is open while a handler works (spec "layout", the way of a run).
+"""
+
+import time
+import traceback
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from models.base import dump_json
+from models.database import OUTAGES
+from models.errors import ErrorCode, OrchestratorError
+from models.queries import runs, steps
+from orchestrator.core import conditions, decide, redact, values
+from orchestrator.core.acceptance import PREVIEW_CHARACTERS
+from orchestrator.core.outcome import Cancelled, Failed, Outcome, Paused, StepError, Succeeded, Waiting
+from orchestrator.ports import StepContext
+from orchestrator.services import asking, data, inline
+from orchestrator.services.claiming import Claimed
+from orchestrator.services.data import Names
+from orchestrator.services.deps import Deps
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performed:
+    """What came of a body. `dispatched`: the handler was called, so that it may have cost something."""
+
+    outcome: Outcome
+    digits: str = ""
+    output: str | None = None
+    resolved: str | None = None
+    input_digest: str | None = None
+    dispatched: bool = False
+
+
+def perform(deps: Deps, claimed: Claimed) -> Performed:
+    """Carry out a claimed attempt; whatever happens in it is an outcome, nothing is raised.
+
+    An attempt whose data could not be read, since the database was away, is given back.
+    """
+    secrets = list(data.environment(deps.settings).values())
+    try:
+        names = names_of(deps, claimed)
+        ctx, resolved = prepare(deps, claimed, names)
+    except OUTAGES as error:
+        _log.warning("step given back", run=claimed.info.id, step=claimed.path, reason=type(error).__name__)
+        return Performed(outcome=Cancelled())
+    except OrchestratorError as error:
+        return _failed(deps, claimed, asking.step_error(error), secrets)
+    except Exception as error:
+        shown = redact.redact(traceback.format_exc(), secrets)
+        _log.error("step not prepared", run=claimed.info.id, step=claimed.path, traceback=shown)
+        return _failed(deps, claimed, _internal(error), secrets)
+    kept = Performed(
+        outcome=_ask(deps, claimed, ctx, secrets),
+        resolved=None if resolved is None else dump_json(resolved),
+        input_digest=data.digest(ctx.input),
+        dispatched=True,
+    )
+    match kept.outcome:
+        case Succeeded() as outcome:
+            return _accept_output(deps, claimed, names, kept, outcome)
+        case Failed():
+            return replace(kept, digits=decide.edges_on_failure(claimed.node))
+        case Waiting() | Paused() | Cancelled():
+            return kept
+
+
+def names_of(deps: Deps, claimed: Claimed) -> Names:
+    """A step's names, read outside of any transaction; what its body needs is loaded at once."""
+    run_id = claimed.info.id
+
+    def load(nos: Any) -> list[steps.Stored]:
+        with deps.db.glance() as session:
+            return steps.stored(session, run_id, nos)
+
+    def variables() -> dict[str, Any]:
+        with deps.db.glance() as session:
+            return runs.variables(session, run_id)
+
+    names = Names(claimed.plan, claimed.info, load, variables, data.environment(deps.settings))
+    for row in claimed.known:
+        names.know(row.no, row)
+    node = claimed.node
+    sources = [edge.source for edge in node.ins] if node.need is None else []
+    names.prefetch([*sources, *node.refs, *(no for no in node.edge_refs if no != node.no)])
+    return names
+
+
+def prepare(deps: Deps, claimed: Claimed, names: Names) -> tuple[StepContext, dict[str, Any] | None]:
+    """A handler's context and the resolved `input_mapping`. Raises OrchestratorError for what can't resolve."""
+    node = claimed.node
+    resolved = None
+    if node.input_mapping is not None:
+        resolved = values.resolve(dict(node.input_mapping), names.without_env())
+    given = names.chained(node, claimed.live_in) | (resolved or {})
+    ctx = StepContext(
+        run_id=claimed.info.id,
+        workspace_id=claimed.info.workspace_id,
+        workflow=claimed.info.workflow,
+        path=claimed.path,
+        node_id=node.id,
+        type=node.type,
+        attempt=claimed.attempt,
+        input=given,
+        fields=inline.own_fields(deps, node, names),
+        idempotency_key=_idempotency_key(deps, claimed, names),
+        evaluate=lambda expression: conditions.evaluate(expression, names),
+        deadline=None if node.timeout is None else time.monotonic() + node.timeout,
+        cancelled=claimed.given_up,
+        lost=_lost(deps, claimed),
+    )
+    return ctx, resolved
+
+
+def _lost(deps: Deps, claimed: Claimed) -> tuple[int, ...]:
+    """Earlier attempts whose worker was lost: their work may go on elsewhere, or be done."""
+    if claimed.losses == 0:
+        return ()
+    with deps.db.read() as session:
+        return steps.lost_attempts(session, claimed.info.id, claimed.no)
+
+
+def _idempotency_key(deps: Deps, claimed: Claimed, names: Names) -> str:
+    if claimed.idempotency_key is not None:
+        return claimed.idempotency_key
+    if claimed.node.idempotency_key is None:
+        return f"{claimed.info.id}:{claimed.path}"
+    key = values.resolve(claimed.node.idempotency_key, names.without_env())
+    with deps.db.transaction() as session:
+        text = key if isinstance(key, str) else dump_json(key)
+        return steps.set_idempotency_key(session, claimed.info.id, claimed.no, text)
+
+
+def _ask(deps: Deps, claimed: Claimed, ctx: StepContext, secrets: list[str]) -> Outcome:
+    try:
+        outcome = asking.ask(deps, ctx, secrets)
+    except OUTAGES as error:
+        return asking.terms(deps, secrets).accept(Failed(error=_internal(error)))
+    if isinstance(outcome, Cancelled) and not claimed.given_up.is_set():
+        message = "the handler gave the attempt up, which nobody had asked for"
+        return Failed(error=StepError.of(ErrorCode.CANCELLED, message))
+    return outcome
+
+
+def _internal(error: Exception) -> StepError:
+    return StepError.of(ErrorCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def _accept_output(
+    deps: Deps, claimed: Claimed, names: Names, done: Performed, outcome: Succeeded
+) -> Performed:
+    node, output = claimed.node, outcome.output
+    text = dump_json(output)
+    size, limit = len(text.encode()), node.max_output_bytes or deps.settings.max_output_bytes
+    if size > limit:
+        if node.on_large_output != "truncate":
+            return _refused(
+                done,
+                claimed,
+                ErrorCode.OUTPUT_TOO_LARGE,
+                f"the output has {size} bytes, the limit is {limit}; raise max_output_bytes, "
+                "or set on_large_output: truncate",
+            )
+        output = {"truncated": True, "preview": text[:PREVIEW_CHARACTERS], "bytes": size}
+        text = dump_json(output)
+    names.know(node.no, _stored(claimed, output))
+    try:
+        holds = inline.edge_values(node, names.without_env())
+    except OrchestratorError as error:
+        refused = asking.step_error(error)
+        return _refused(done, claimed, refused.code, refused.message)
+    return replace(
+        done,
+        outcome=replace(outcome, output=output),
+        output=text,
+        digits=decide.edges_on_success(node, route=outcome.route, terminal=outcome.terminal, holds=holds),
+    )
+
+
+def _stored(claimed: Claimed, output: Any) -> steps.Stored:
+    return steps.Stored(
+        no=claimed.no, status="success", attempt=claimed.attempt, out_edges=None, output=output
+    )
+
+
+def _refused(done: Performed, claimed: Claimed, code: ErrorCode, message: str) -> Performed:
+    usage = done.outcome.usage if isinstance(done.outcome, Succeeded) else None
+    return replace(
+        done,
+        outcome=Failed(error=StepError.of(code, message, transient=False), usage=usage),
+        digits=decide.edges_on_failure(claimed.node),
+    )
+
+
+def _failed(deps: Deps, claimed: Claimed, error: StepError, secrets: list[str]) -> Performed:
+    shown = asking.terms(deps, secrets).shown(error)
+    return Performed(outcome=Failed(error=shown), digits=decide.edges_on_failure(claimed.node))
+
+
+def failed_to_store(claimed: Claimed, error: Exception) -> Performed:
+    """What becomes of an attempt whose outcome the database would not have."""
+    message = f"what came of the step could not be stored ({type(error).__name__}); the log has more"
+    return Performed(
+        outcome=Failed(error=StepError.of(ErrorCode.INTERNAL, message)),
+        digits=decide.edges_on_failure(claimed.node),
+        dispatched=True,
+    )

@@ -1,0 +1,281 @@
+"""Runs: created by a trigger, and controlled by people.
+
+Every function owns its transaction and returns effects; the caller sends them after it has returned.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from models.base import uuid7
+from models.errors import BudgetExceededError, ConflictError, InvalidError, NotFoundError, Problem
+from models.moves import Transition
+from models.queries import runs, steps, sweeps, workflows
+from models.queries.dialect import as_id
+from models.queries.runs import RunInfo, RunState
+from models.queries.workflows import Runnable
+from models.states import RUN_TERMINAL, RunStatus
+from models.workflow import WorkflowVersion
+from orchestrator.core import decide, schema
+from orchestrator.core.effects import Effect
+from orchestrator.core.plan import Plan
+from orchestrator.services import waking
+from orchestrator.services.actors import Actor
+from orchestrator.services.advance import Advance
+from orchestrator.services.deps import Deps
+from orchestrator.services.idempotency import Once
+
+MICROCENTS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """What a run is started with. `budget` is {limit_cents, on_exceeded?}; `version` None: the current one."""
+
+    inputs: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] | None = None
+    overrides: dict[str, Any] | None = None
+    priority: int = 0
+    version: int | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """A run that was created, or the one that an earlier call with the same idempotency key created."""
+
+    run_id: str
+    effects: tuple[Effect, ...] = ()
+
+
+def create(deps: Deps, actor: Actor, workflow: str, trigger: Trigger, once: Once | None = None) -> Created:
+    """Start a run of a workflow (by id or name) in one transaction: rows, events, first ready set.
+
+    Raises NotFoundError (workflow, version), ConflictError (archived), InvalidError (inputs that the schema
+    refuses, with pointers below /inputs), BudgetExceededError (the estimate is above the limit).
+    """
+    with deps.db.transaction() as session:
+        if once is not None and (earlier := once.begin(session)) is not None:
+            return Created(run_id=earlier["id"])
+        found = workflows.version(session, actor.workspace_id, workflow, trigger.version)
+        if found is None:
+            raise NotFoundError(_missing(workflow, trigger.version))
+        if found.archived_at is not None:
+            raise ConflictError(f"workflow {found.name!r} is archived; PUT its definition again to run it")
+        plan = deps.plans.get(session, found.version.id)
+        _check(plan, found.version, trigger)
+        created = _create(deps, session, actor, plan, found, trigger)
+        if once is not None:
+            once.finish(session, {"id": created.run_id})
+    return created
+
+
+def _missing(workflow: str, version: int | None) -> str:
+    if version is None:
+        return f"there is no workflow {workflow!r}; GET /api/workflows lists those that there are"
+    return (
+        f"workflow {workflow!r} has no version {version}; GET /api/workflows/{workflow}/versions lists them"
+    )
+
+
+def _check(plan: Plan, version: WorkflowVersion, trigger: Trigger) -> None:
+    problems: list[Problem] = []
+    if plan.inputs_schema is not None:
+        problems += schema.problems(plan.inputs_schema, trigger.inputs, "/inputs")
+    known = {node.id for node in plan.nodes}
+    for node_id in (trigger.overrides or {}).get("nodes", {}):
+        if node_id not in known:
+            problems.append(
+                Problem(
+                    pointer=f"/overrides/nodes/{node_id}",
+                    code="UNKNOWN_FIELD",
+                    message=f"the workflow has no node {node_id!r}",
+                )
+            )
+    if problems:
+        raise InvalidError("the run's inputs are refused; nothing was started", problems)
+    limit = (trigger.budget or {}).get("limit_cents", plan.budget_cents)
+    if limit is not None and version.estimated_cost_cents > limit:
+        raise BudgetExceededError(
+            f"the estimate is {version.estimated_cost_cents} cents, above the budget of {limit} cents; "
+            "raise budget.limit_cents or make the workflow cheaper"
+        )
+
+
+def _create(
+    deps: Deps,
+    session: Session,
+    actor: Actor,
+    plan: Plan,
+    found: Runnable,
+    trigger: Trigger,
+) -> Created:
+    run_id = uuid7()
+    budget = _budget(plan, trigger)
+    variables = dict(plan.variables) | trigger.variables
+    labels = dict(plan.labels) | trigger.labels
+    run = {
+        "id": run_id,
+        "workspace_id": actor.workspace_id,
+        "workflow_id": found.workflow_id,
+        "version_id": found.version.id,
+        "status": RunStatus.PENDING.value,
+        "seq": 1,
+        "open_steps": len(plan.nodes),
+        "priority": trigger.priority,
+        "has_budget": budget is not None,
+        "cost_microcents": 0,
+        "timeout_at": None
+        if plan.timeout is None
+        else datetime.fromtimestamp(deps.clock.now() + plan.timeout, UTC),
+    }
+    kept = {
+        "inputs": trigger.inputs,
+        "variables": variables,
+        "overrides": trigger.overrides,
+        "created_by": actor.name,
+    }
+    runs.insert_run(session, run, kept, labels, budget)
+    runs.append(
+        session,
+        run_id,
+        1,
+        "run.created",
+        {
+            "workflow": found.name,
+            "version": found.version.number,
+            "nodes": len(plan.nodes),
+            "variables": variables,
+        },
+        actor=actor.name,
+    )
+    steps.insert_all(session, run_id, plan.step_rows)
+    runs.move(session, run_id, RunStatus.RUNNING, "run.started")
+    info = RunInfo(
+        id=run_id,
+        workspace_id=actor.workspace_id,
+        workflow=found.name,
+        version_id=found.version.id,
+        has_budget=budget is not None,
+        priority=trigger.priority,
+        inputs=trigger.inputs,
+        overrides=trigger.overrides,
+    )
+    advance = Advance(deps=deps, session=session, plan=plan, info=info)
+    advance.start(Transition(run_id=run_id, decisions=decide.starting(plan)))
+    return Created(run_id=run_id, effects=tuple(advance.waves()))
+
+
+def _budget(plan: Plan, trigger: Trigger) -> dict[str, Any] | None:
+    given = trigger.budget or {}
+    limit = given.get("limit_cents", plan.budget_cents)
+    if limit is None:
+        return None
+    return {
+        "limit_microcents": limit * MICROCENTS,
+        "on_exceeded": given.get("on_exceeded", plan.on_exceeded),
+    }
+
+
+def abort(deps: Deps, actor: Actor, run_id: str, reason: str, once: Once | None = None) -> list[Effect]:
+    """Abort a run: what has not started is skipped, what runs is given up or, where it is external, let end.
+
+    Raises NotFoundError, and ConflictError for a run that ended otherwise; a repeated abort is no error.
+    """
+    guard = once or Once()
+    with deps.db.transaction() as session:
+        if guard.begin(session) is not None:
+            return []
+        state, advance = _locked(deps, session, actor, run_id)
+        if RunStatus.ABORTED not in (state.status, state.stopping):
+            if state.status in RUN_TERMINAL:
+                raise ConflictError(
+                    f"run {run_id} is {state.status} already; only a run that goes on can be aborted"
+                )
+            by = {"by": actor.name}
+            error = {"code": "CANCELLED", "message": reason or "aborted", "step": None, "details": by}
+            advance.stop(RunStatus.ABORTED, error)
+        guard.finish(session, {"id": run_id})
+        return list(advance.effects)
+
+
+def pause(deps: Deps, actor: Actor, run_id: str, reason: str, once: Once | None = None) -> None:
+    """Pause a run: nothing more starts, what runs ends. Raises NotFoundError, ConflictError."""
+    guard = once or Once()
+    with deps.db.transaction() as session:
+        if guard.begin(session) is not None:
+            return
+        state, _ = _locked(deps, session, actor, run_id)
+        if state.status is not RunStatus.PAUSED and not runs.move(
+            session, run_id, RunStatus.PAUSED, "run.paused", {"reason": reason}, actor=actor.name
+        ):
+            raise ConflictError(f"run {run_id} is {state.status}; only a running one can be paused")
+        guard.finish(session, {"id": run_id})
+
+
+def resume(
+    deps: Deps,
+    actor: Actor,
+    run_id: str,
+    given: dict[str, Any] | None = None,
+    budget: dict[str, Any] | None = None,
+    once: Once | None = None,
+) -> list[Effect]:
+    """Resume a paused run; `given` completes the step that paused it, `budget` {limit_cents} raises its limit.
+
+    Raises NotFoundError, ConflictError (not paused), InvalidError (input that the step's schema refuses).
+    """
+    guard = once or Once()
+    with deps.db.transaction() as session:
+        if guard.begin(session) is not None:
+            return []
+        state, advance = _locked(deps, session, actor, run_id)
+        if state.status is not RunStatus.PAUSED:
+            raise ConflictError(f"run {run_id} is {state.status}; only a paused one can be resumed")
+        if budget is not None:
+            runs.raise_budget(session, run_id, budget["limit_cents"] * MICROCENTS)
+        _check_budget(session, run_id)
+        _put_off_timeout(deps, session, run_id, state)
+        runs.move(session, run_id, RunStatus.RUNNING, "run.resumed", actor=actor.name)
+        for row in steps.paused(session, run_id):
+            _check_input(row.expected, given or {})
+            waking.complete(advance, row.no, row.attempt, given or {})
+        advance.queued.update((t.no, t) for t in steps.release(session, run_id))
+        effects = advance.waves()
+        guard.finish(session, {"id": run_id})
+        return effects
+
+
+def _put_off_timeout(deps: Deps, session: Session, run_id: str, state: RunState) -> None:
+    """The run's timeout has stood still while it was paused."""
+    if state.timeout_at is not None:
+        real = sweeps.clock(session) - runs.paused_at(session, run_id).timestamp()
+        paused = timedelta(seconds=real / deps.clock.real(1.0))
+        runs.set_timeout(session, run_id, state.timeout_at + paused)
+
+
+def _check_budget(session: Session, run_id: str) -> None:
+    budget = runs.budget(session, run_id)
+    if budget is not None and budget.exceeded:
+        raise ConflictError(
+            f"run {run_id} has spent {budget.spent_microcents / MICROCENTS:g} cents of "
+            f"{budget.limit_microcents / MICROCENTS:g}; resume it with budget.limit_cents above what is spent"
+        )
+
+
+def _check_input(expected: Any, given: dict[str, Any]) -> None:
+    problems = schema.problems(expected, given, "/input") if expected is not None else []
+    if problems:
+        raise InvalidError("the input is refused by the step's schema; the run stays paused", problems)
+
+
+def _locked(deps: Deps, session: Session, actor: Actor, run_id: str) -> tuple[RunState, Advance]:
+    state = runs.lock(session, run_id, actor.workspace_id) if as_id(run_id) else None
+    info = None if state is None else runs.info(session, run_id)
+    if state is None or info is None:
+        raise NotFoundError(f"there is no run {run_id}; GET /api/runs lists those that there are")
+    plan = deps.plans.get(session, info.version_id)
+    return state, Advance(deps=deps, session=session, plan=plan, info=info)

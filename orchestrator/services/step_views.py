@@ -1,0 +1,138 @@
+"""Steps as callers see them, their inputs rebuilt and pass-through outputs dereferenced.
+
+Source: spec "http-api", GET /api/runs/{id}/steps. A step that has had no attempt has no input yet.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
+
+from models.errors import NotFoundError
+from models.queries import run_views as queries
+from models.queries import runs
+from models.run import Run
+from models.states import StepStatus
+from models.step import Step
+from orchestrator.core.plan import Plan
+from orchestrator.services import data, paging
+from orchestrator.services.data import Names
+from orchestrator.services.deps import Deps
+from orchestrator.services.paging import PageRequest
+from orchestrator.services.shapes import moment
+
+Attempts = Sequence[Row[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shelf:
+    """What the steps of one answer are shown from, loaded at once for all of them."""
+
+    run: Run
+    plan: Plan
+    names: Names
+    attempts: dict[int, list[Row[Any]]]
+
+
+def page(session: Session, deps: Deps, run: Run, request: PageRequest) -> dict[str, Any]:
+    """Steps in the order of the plan."""
+    scope = ["steps", run.id]
+    place = request.after(scope)
+    after = -1 if place is None else int(place)
+    rows = queries.steps(session, run.id, after=after, limit=request.limit + 1)
+    shelf = _shelf(session, deps, run, rows[: request.limit])
+    return paging.page(
+        rows, request, scope, place=lambda step: str(step.no), show=lambda step: _view(shelf, step)
+    )
+
+
+def one(session: Session, deps: Deps, run: Run, path: str) -> dict[str, Any]:
+    """One step with its `attempt_log`. Raises NotFoundError."""
+    step = queries.step(session, run.id, path)
+    if step is None:
+        raise NotFoundError(f"The run {run.id} has no step {path!r}; GET /api/runs/{run.id}/steps lists them")
+    shelf = _shelf(session, deps, run, [step])
+    log = [_attempt_view(row) for row in shelf.attempts[step.no]]
+    return {**_view(shelf, step), "attempt_log": log}
+
+
+def _shelf(session: Session, deps: Deps, run: Run, steps: Sequence[Step]) -> _Shelf:
+    plan = deps.plans.get(session, run.version_id)
+    info = runs.info(session, run.id)
+    assert info is not None
+    names = data.names(session, plan, info)
+    numbers = {step.no for step in steps}
+    names.prefetch(numbers | {edge.source for no in numbers for edge in plan.nodes[no].ins})
+    attempts: dict[int, list[Row[Any]]] = defaultdict(list)
+    for row in queries.attempts(session, run.id, numbers):
+        attempts[row.no].append(row)
+    return _Shelf(run=run, plan=plan, names=names, attempts=attempts)
+
+
+def _view(shelf: _Shelf, step: Step) -> dict[str, Any]:
+    tries = shelf.attempts[step.no]
+    node = shelf.plan.nodes[step.no]
+    return {
+        "path": step.path,
+        "node": node.id,
+        "type": node.type,
+        "status": step.status,
+        "attempts": len(tries),
+        "route": step.route,
+        "input": _input(shelf, step, tries),
+        "output": shelf.names.output(step.no) if step.status == StepStatus.SUCCESS else None,
+        "error": _error(step, tries),
+        "agent": _last(tries, "agent"),
+        "model": _last(tries, "model"),
+        "tokens": _tokens(tries),
+        "cost_microcents": sum(row.cost_microcents for row in tries),
+        "waiting_for": step.waiting_for,
+        "created_at": moment(shelf.run.created_at),
+        "started_at": moment(step.started_at),
+        "finished_at": moment(step.finished_at),
+    }
+
+
+def _input(shelf: _Shelf, step: Step, tries: Attempts) -> dict[str, Any] | None:
+    if not tries:
+        return None
+    node = shelf.plan.nodes[step.no]
+    return shelf.names.chained(node, step.live_in) | (tries[-1].resolved or {})
+
+
+def _error(step: Step, tries: Attempts) -> Any:
+    if step.status in (StepStatus.SUCCESS, StepStatus.SKIPPED) or not tries:
+        return None
+    return tries[-1].error
+
+
+def _last(tries: Attempts, column: str) -> Any:
+    return next((value for row in reversed(tries) if (value := getattr(row, column)) is not None), None)
+
+
+def _tokens(tries: Attempts) -> dict[str, int] | None:
+    counted = [row for row in tries if row.tokens_in is not None or row.tokens_out is not None]
+    if not counted:
+        return None
+    return {
+        "input": sum(row.tokens_in or 0 for row in counted),
+        "output": sum(row.tokens_out or 0 for row in counted),
+    }
+
+
+def _attempt_view(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "attempt": row.number,
+        "status": row.status,
+        "error": row.error,
+        "worker": row.worker,
+        "agent": row.agent,
+        "model": row.model,
+        "tokens": _tokens([row]),
+        "cost_microcents": row.cost_microcents,
+        "started_at": moment(row.begun_at or row.claimed_at),
+        "finished_at": moment(row.finished_at),
+    }

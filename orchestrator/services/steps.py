@@ -1,0 +1,153 @@
+"""Carrying a step: claim, body, completion, and what the same worker goes on with."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from models.database import OUTAGES
+from models.moves import Target, Transition
+from models.queries import transitions
+from models.queries.leases import Held
+from orchestrator.core.effects import Effect, Message, Wave
+from orchestrator.services import budgets, claiming, inline
+from orchestrator.services.advance import message
+from orchestrator.services.claiming import BudgetRefusedError, Claimed, RunCache
+from orchestrator.services.completing import Completion
+from orchestrator.services.crash import crash_point
+from orchestrator.services.deps import Deps
+from orchestrator.services.leases import LeaseKeeper
+from orchestrator.services.performing import Performed, failed_to_store, names_of, perform
+from orchestrator.services.turns import Turns
+
+_log = structlog.get_logger(__name__)
+CONTINUE_SECONDS = 0.3
+FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
+Send = Callable[[Sequence[Effect]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carrier:
+    """One process's way of carrying steps. `send` publishes effects after a commit."""
+
+    deps: Deps
+    send: Send
+    keeper: LeaseKeeper
+    runs: RunCache = field(default_factory=RunCache)
+    turns: Turns = field(default_factory=Turns)
+
+    def carry(self, look: Message, *, in_chord: bool = False) -> None:
+        """Look at a step: do it if it is still to be done, then go on with what became ready.
+
+        `in_chord`: the message is a member of a chord, whose body carries the join on.
+        """
+        until = time.monotonic() + CONTINUE_SECONDS
+        claimed = self._claim(look)
+        while claimed is not None:
+            crash_point("after_claim")
+            held = Held(claimed.info.id, claimed.no, claimed.attempt)
+            claimed = replace(claimed, given_up=self.keeper.hold(held))
+            try:
+                performed = self._perform(claimed)
+                crash_point("after_effect")
+                go_on = not in_chord and time.monotonic() < until
+                claimed = self._complete(claimed, performed, in_chord=in_chord, go_on=go_on)
+            finally:
+                self.keeper.release(held)
+
+    def _claim(self, look: Message) -> Claimed | None:
+        info = self.runs.get(self.deps.db, look.run_id)
+        if info is None:
+            return None
+        begin = self.deps.db.transaction if info.has_budget else self.deps.db.single
+        try:
+            with self.turns.of(info.id), begin() as session:
+                return claiming.claim(self.deps, session, info, look.no, look.attempt)
+        except BudgetRefusedError:
+            self.send(budgets.refused(self.deps, look.run_id))
+            return None
+
+    def _perform(self, claimed: Claimed) -> Performed | inline.Inlined:
+        if claimed.node.inline:
+            return _evaluate(self.deps, claimed)
+        return perform(self.deps, claimed)
+
+    def _complete(
+        self, claimed: Claimed, done: Performed | inline.Inlined, *, in_chord: bool, go_on: bool
+    ) -> Claimed | None:
+        completion = Completion(deps=self.deps, claimed=claimed, in_chord=in_chord, go_on=go_on)
+        try:
+            effects, following = self._stored(completion, done)
+        except OUTAGES:
+            raise
+        except Exception as error:
+            _log.exception("outcome not stored", run=claimed.info.id, step=claimed.path)
+            effects, following = self._stored(completion, failed_to_store(claimed, error))
+        crash_point("after_commit")
+        self.send(effects)
+        return following
+
+    def _stored(
+        self, completion: Completion, done: Performed | inline.Inlined
+    ) -> tuple[Sequence[Effect], Claimed | None]:
+        """Store what came of a body; while the database is away, try again for as long as the lease may hold.
+
+        When a commit's answer was lost the second try finds the step completed, and a sweep sends what followed.
+        """
+        began, wait = time.monotonic(), FIRST_WAIT
+        while True:
+            try:
+                return self._write(completion, done)
+            except OUTAGES as error:
+                over = time.monotonic() - began + wait > self.deps.settings.lease_seconds
+                if over or completion.claimed.given_up.wait(wait):
+                    raise
+                _log.warning("completion is tried again", step=completion.claimed.path, reason=str(error))
+                wait = min(2 * wait, LONGEST_WAIT)
+
+    def _write(
+        self, completion: Completion, done: Performed | inline.Inlined
+    ) -> tuple[Sequence[Effect], Claimed | None]:
+        info = completion.claimed.info
+        alone = completion.alone(done)
+        queued = None if alone is None else self._apply(alone)
+        if queued is not None:
+            return self._rest(completion, done, queued)
+        try:
+            with self.turns.of(info.id), self.deps.db.transaction() as session:
+                found = completion.write(session, done)
+                crash_point("before_commit")
+        except BudgetRefusedError:
+            with self.turns.of(info.id), self.deps.db.transaction() as session:
+                found = replace(completion, go_on=False).write(session, done)
+        return found
+
+    def _apply(self, transition: Transition) -> list[Target] | None:
+        """Complete by one statement: the steps that it queued, None when it was refused."""
+        with self.turns.of(transition.run_id), self.deps.db.single() as session:
+            crash_point("before_commit")
+            result = transitions.apply(session, transition)
+        if result is None or not result.moved:
+            return None
+        return [target for target in result.targets if target.verdict == "queued"]
+
+    def _rest(
+        self, completion: Completion, done: Performed | inline.Inlined, queued: list[Target]
+    ) -> tuple[Sequence[Effect], Claimed | None]:
+        """Go on with one of the steps that became ready; the others are to be published."""
+        info, following = completion.claimed.info, None
+        target = completion.next_of(queued) if completion.go_on else None
+        if target is not None:
+            with self.turns.of(info.id), self.deps.db.single() as session:
+                known = completion.known(done)
+                following = claiming.claim(self.deps, session, info, target.no, target.attempt, known=known)
+        rest = [t for t in queued if not t.in_chord and (following is None or t is not target)]
+        return ([Wave(messages=tuple(message(info, t) for t in rest))] if rest else []), following
+
+
+def _evaluate(deps: Deps, claimed: Claimed) -> inline.Inlined:
+    """An inline node that travelled as a message: evaluated by the worker, outside of the transaction."""
+    names = names_of(deps, claimed)
+    target = inline.as_target(claimed.no, claimed.path, claimed.attempt - 1, claimed.queue, claimed.live_in)
+    return inline.evaluate(deps, claimed.node, claimed.plan, names, target, claimed.info)

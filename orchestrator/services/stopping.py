@@ -1,0 +1,114 @@
+"""Stopping a run: nothing new starts, what runs is given up or let end, all in one transaction.
+
+Source: spec "engine", Abort, fail_fast. The stop of work at a gateway is an effect with an outbox row.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from models.moves import AttemptChange, AttemptResult, Move, Transition
+from models.queries import outbox, runs, steps, sweeps, transitions
+from models.queries.runs import RunInfo
+from models.queries.steps import Hot
+from models.states import STEP_TERMINAL, RunStatus, StepStatus
+from orchestrator.core import decide
+from orchestrator.core.effects import Effect, Stop
+from orchestrator.core.plan import Plan, PlanNode
+from orchestrator.core.skips import CHUNK
+from orchestrator.services import claiming
+from orchestrator.services.deps import Deps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """What is left after a stop: steps that are let end, and effects."""
+
+    open_steps: int
+    effects: tuple[Effect, ...]
+
+
+def stop(
+    deps: Deps, session: Session, plan: Plan, info: RunInfo, status: RunStatus, *, spare_running: bool = False
+) -> Stopped:
+    """Close a run's steps; it ends as `status` when the last one that is let end has ended.
+
+    `spare_running` lets everything that runs end (budget); otherwise only external commitments are.
+    """
+    rows = [row for row in steps.hot(session, info.id) if row.status not in STEP_TERMINAL]
+    closed = [row for row in rows if not _is_let_end(plan, row, spare_running)]
+    moves = [_move(deps, plan.nodes[row.no], row) for row in closed]
+    for at in range(0, len(moves), CHUNK):
+        transitions.apply(
+            session,
+            Transition(
+                run_id=info.id,
+                moves=tuple(moves[at : at + CHUNK]),
+                while_=("pending", "running", "paused"),
+                stopping=status.value,
+            ),
+        )
+    running = [(row.no, row.attempt) for row in closed if row.status == StepStatus.RUNNING]
+    if info.has_budget and running:
+        cost = sum(move.result.cost for move in moves if move.result is not None)
+        runs.settle(session, info.id, steps.reserved_by(session, info.id, running), cost)
+    return Stopped(open_steps=len(rows) - len(closed), effects=_end_work(session, plan, info.id, closed))
+
+
+def end_work(session: Session, run_id: str, no: int, attempts: Iterable[int]) -> tuple[Effect, ...]:
+    """Stop what attempts of a step have under way elsewhere: an outbox row and an effect for each."""
+    now = sweeps.clock(session)
+    return tuple(
+        Stop(outbox_id=outbox.add(session, "stop", run_id, no, attempt, {}, now)) for attempt in attempts
+    )
+
+
+def under_way(session: Session, run_id: str, row: Hot) -> tuple[int, ...]:
+    """The attempts of a step whose work may go on elsewhere: the present one, and those that were lost."""
+    present = (row.attempt,) if row.status in (StepStatus.RUNNING, StepStatus.WAITING) else ()
+    lost = steps.lost_attempts(session, run_id, row.no) if row.losses else ()
+    return (*present, *lost)
+
+
+def _end_work(session: Session, plan: Plan, run_id: str, closed: Sequence[Hot]) -> tuple[Effect, ...]:
+    return tuple(
+        effect
+        for row in closed
+        if plan.nodes[row.no].slow
+        for effect in end_work(session, run_id, row.no, under_way(session, run_id, row))
+    )
+
+
+def _is_let_end(plan: Plan, row: Hot, spare_running: bool) -> bool:
+    return row.status == StepStatus.RUNNING and (spare_running or plan.nodes[row.no].lets_end)
+
+
+def _move(deps: Deps, node: PlanNode, row: Hot) -> Move:
+    status, digits = StepStatus(row.status), decide.edges_on_skip(node)
+    if status in (StepStatus.PENDING, StepStatus.QUEUED):
+        return Move(
+            no=row.no,
+            fence=row.attempt,
+            sources=(status,),
+            to=StepStatus.SKIPPED,
+            event="step.skipped",
+            more={"edges": digits},
+            out_edges=digits,
+        )
+    result = None
+    if status is not StepStatus.RETRYING:
+        cost = claiming.estimate(deps, node) if status is StepStatus.RUNNING else 0
+        result = AttemptResult(status="aborted", cost=cost)
+    return Move(
+        no=row.no,
+        fence=row.attempt,
+        sources=(status,),
+        to=StepStatus.ABORTED,
+        event="step.aborted",
+        more={"edges": digits},
+        bump=1,
+        out_edges=digits,
+        change=None if result is None else AttemptChange.END,
+        result=result,
+    )

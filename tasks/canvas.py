@@ -1,0 +1,137 @@
+"""Effects to Celery: a wave is one flat group, or a chord of one level; never nested, never chained.
+
+Messages carry ids. What cannot be published is marked unsent and goes out with the next sweep.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from celery import Signature, chord, group
+
+from models.queries import runs
+from models.queries import steps as rows
+from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
+from orchestrator.services import sweeps
+from orchestrator.services.deps import Deps
+
+_log = structlog.get_logger(__name__)
+BREAKER_SECONDS = 1.0
+
+
+def _signature(task: str, message: Message) -> Signature:
+    args = (message.run_id, message.path, message.no, message.attempt)
+    return Signature(task, args=args, immutable=True, app=_app(), options={"queue": message.queue})
+
+
+def _app() -> object:
+    from tasks.app import app
+
+    return app
+
+
+def publish(wave: Wave) -> None:
+    """Send one wave. Raises whatever the transport raises."""
+    members = [_signature("orchestrator.step", message) for message in wave.messages]
+    if wave.join is not None:
+        counted = [member.set(ignore_result=False) for member in members]
+        chord(counted, app=_app())(_signature("orchestrator.advance", wave.join))
+    elif len(members) > 1:
+        group(members, app=_app()).apply_async()
+    elif members:
+        members[0].apply_async()
+
+
+@dataclass(slots=True, kw_only=True)
+class Sender:
+    """Publishes effects; after a failure it does not try for a moment, so that nobody waits for a dead broker."""
+
+    deps: Deps
+    _closed_until: float = field(default=0.0)
+
+    def __call__(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Wave():
+                    self._wave(effect)
+                case Stop(outbox_id=outbox_id):
+                    self._stop(outbox_id)
+                case Timer():
+                    self._timer(effect)
+
+    def _wave(self, wave: Wave) -> None:
+        if time.monotonic() < self._closed_until:
+            self._unsent(wave)
+            return
+        try:
+            publish(wave)
+        except Exception as error:
+            self._closed_until = time.monotonic() + BREAKER_SECONDS
+            _log.warning("wave not published", steps=len(wave.messages), error=str(error))
+            self._unsent(wave)
+
+    def _unsent(self, wave: Wave) -> None:
+        run_id = wave.messages[0].run_id
+        with self.deps.db.transaction() as session:
+            runs.lock(session, run_id)
+            rows.unsend(session, run_id, [message.no for message in wave.messages])
+            if wave.join is not None:
+                rows.off_chord(session, run_id, wave.join.no)
+
+    def _stop(self, outbox_id: int) -> None:
+        """The outbox row stays the truth: what is not published here is by its sweep."""
+        if time.monotonic() < self._closed_until:
+            return
+        try:
+            Signature(
+                "orchestrator.stop", args=(outbox_id,), app=_app(), options={"queue": "control"}
+            ).apply_async()
+        except Exception as error:
+            self._closed_until = time.monotonic() + BREAKER_SECONDS
+            _log.warning("stop not published", entry=outbox_id, error=str(error))
+
+    def _timer(self, timer: Timer) -> None:
+        thread = threading.Timer(timer.seconds, self._fire, args=(timer,))
+        thread.daemon = True
+        thread.start()
+
+    def _fire(self, timer: Timer) -> None:
+        try:
+            self(sweeps.wake(self.deps, timer))
+        except Exception:
+            _log.exception("timer failed; the sweep makes it good", run=timer.run_id, step=timer.no)
+
+
+def sender(deps: Deps) -> Sender:
+    """This process's way of sending effects."""
+    return Sender(deps=deps)
+
+
+@dataclass(slots=True, kw_only=True)
+class Background:
+    """For the API: effects are handed to one thread, so that no request waits for a broker."""
+
+    send: Callable[[Sequence[Effect]], None]
+    _waiting: "queue.SimpleQueue[Sequence[Effect]]" = field(default_factory=queue.SimpleQueue)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _thread: threading.Thread | None = None
+
+    def __call__(self, effects: Sequence[Effect]) -> None:
+        if not effects:
+            return
+        self._waiting.put(tuple(effects))
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            effects = self._waiting.get()
+            try:
+                self.send(effects)
+            except Exception:
+                _log.exception("effects not sent; the sweep makes them good", effects=len(effects))

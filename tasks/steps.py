@@ -1,0 +1,31 @@
+"""The tasks that carry steps. Their arguments say `look at this step`; the database decides."""
+
+from typing import Any
+
+import structlog
+
+from orchestrator.core.effects import Message
+from tasks import parts
+from tasks.app import app
+
+_log = structlog.get_logger(__name__)
+
+
+@app.task(name="orchestrator.step", bind=True)
+def step(self: Any, run_id: str, path: str, no: int, attempt: int) -> None:
+    """Do a step if it is still to be done."""
+    _carry(Message(run_id=run_id, no=no, path=path, attempt=attempt), self.request.chord is not None)
+
+
+@app.task(name="orchestrator.advance")
+def advance(run_id: str, path: str, no: int, attempt: int) -> None:
+    """The completion callback, a chord's body: carry on the join that its members decided."""
+    _carry(Message(run_id=run_id, no=no, path=path, attempt=attempt), False)
+
+
+def _carry(message: Message, in_chord: bool) -> None:
+    """Nothing is raised into Celery: what the database could not take, the lease sweep makes good."""
+    try:
+        parts.get().carrier.carry(message, in_chord=in_chord)
+    except Exception:
+        _log.exception("step not carried", run=message.run_id, step=message.path, attempt=message.attempt)

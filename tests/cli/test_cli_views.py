@@ -1,0 +1,80 @@
+"""What the live views show, drawn from events."""
+
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.cli import out, tree
+from orchestrator.cli.progress import Progress
+
+
+def event(type_: str, step: str | None = None, at: str = "00", **data: Any) -> Mapping[str, Any]:
+    return {"type": type_, "step": step, "at": f"2026-01-01T00:00:{at}Z", "data": data}
+
+
+def drawn(progress: Progress, levels: list[list[str]]) -> list[str]:
+    console = Console(file=StringIO(), width=200)
+    console.print(tree.draw(progress, levels))
+    assert isinstance(console.file, StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_steps_follow_their_events() -> None:
+    progress = Progress("w", ["a"])
+    for each in (
+        event("run.started"),
+        event("step.started", "a", "01", attempt=1),
+        event("step.retrying", "a", "02", attempt=1, error={"code": "NETWORK", "message": "refused"}),
+        event("step.started", "a", "05", attempt=2),
+        event("variable.set", key="x"),
+        event("step.completed", "a", "07", attempt=2),
+        event("run.completed"),
+    ):
+        progress.apply(each)
+    (step,) = progress.steps
+    assert (progress.status, step.status, step.attempt, step.error) == ("success", "success", 2, None)
+    assert step.started_at is not None
+    assert step.seconds(step.started_at) == 2.0
+
+
+def test_steps_of_one_level_share_a_branch_in_plan_order() -> None:
+    progress = Progress("lead v1", ["capture", "enrich", "score", "route"])
+    for each in (
+        event("run.started"),
+        event("step.completed", "capture", "01"),
+        event("step.started", "score", "01"),
+    ):
+        progress.apply(each)
+    lines = drawn(progress, [["capture"], ["enrich", "score"], ["route"]])
+    assert lines[0].endswith("lead v1  running")
+    assert "capture" in lines[1]
+    assert "in parallel" in lines[2]
+    assert "enrich" in lines[3]
+    assert "score  running" in lines[4]
+    assert "route" in lines[5]
+    assert "1/4 steps" in lines[6]
+
+
+def test_of_a_large_run_what_works_or_failed_is_drawn() -> None:
+    progress = Progress("wide", [f"s{n}" for n in range(5000)])
+    progress.apply(event("step.started", "s4999"))
+    progress.apply(event("step.failed", "s77", error={"code": "TIMEOUT", "message": "too slow"}))
+    lines = drawn(progress, [[f"s{n}" for n in range(5000)]])
+    assert len(lines) < 50
+    assert any("s77  failed" in line and "TIMEOUT: too slow" in line for line in lines)
+    assert any("s4999  running" in line for line in lines)
+    assert any("and 4960 more" in line for line in lines)
+
+
+def test_amounts_and_spans_as_people_write_them() -> None:
+    assert [out.dollars(n) for n in (None, 0, 5_000, 12_340_000, 250_000_000)] == [
+        "$0.0000",
+        "$0.0000",
+        "$0.00005",
+        "$0.1234",
+        "$2.5000",
+    ]
+    assert [out.span(n) for n in (0.04, 59.9, 61, 7261)] == ["0.0 s", "59.9 s", "1 min 01 s", "2 h 01 min"]
+    assert out.brief({"a": "ü" * 100}, 12) == '{"a": "üüüü…'

@@ -1,0 +1,8 @@
+"""Real servers for every test: found on the machine, or started from their wheels."""
+
+pytest_plugins = [
+    "tests.support.databases",
+    "tests.support.brokers",
+    "tests.support.processes",
+    "tests.support.gateways",
+]

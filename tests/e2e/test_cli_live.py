@@ -1,0 +1,138 @@
+"""The commands against a stack that runs: what people see, what programs read, how commands end."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.polling import poll
+from tests.support.up import Up
+
+GREET = """\
+name: greet
+inputs: {type: object, required: [who], properties: {who: {type: string}}}
+outputs: {said: "{{two.text}}"}
+nodes:
+  - {id: one, type: transform, expression: '{"text": "hello " & who}'}
+  - {id: two, type: transform, expression: '{"text": $uppercase(text)}'}
+edges: [one >> two]
+"""
+FAILS = """\
+name: fails
+nodes: [{id: only, type: transform, expression: '$error("it cannot be done")'}]
+"""
+WAITS = """\
+name: waits
+nodes:
+  - id: asks
+    type: http
+    url: http://127.0.0.1:9/
+    retry: {max_attempts: 50, initial: 10m, max: 10m}
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    place = tmp_path_factory.mktemp("live")
+    for name, text in (("greet", GREET), ("fails", FAILS), ("waits", WAITS)):
+        (place / f"{name}.yaml").write_text(text)
+    up = Up(place / "data", ORCHESTRATOR_HTTP_ALLOW="127.0.0.1")
+    try:
+        up.ready()
+        yield up
+    finally:
+        up.end()
+
+
+def ran(stack: Up, *args: str, code: int = 0) -> str:
+    done = stack.command(*args)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def told(stack: Up, *args: str, code: int = 0) -> Any:
+    return json.loads(ran(stack, *args, "--json", code=code))
+
+
+def file(stack: Up, name: str) -> str:
+    return str(stack.data_dir.parent / f"{name}.yaml")
+
+
+def test_a_run_shows_its_steps_as_lines_and_its_outputs(stack: Up) -> None:
+    lines = ran(stack, "run", file(stack, "greet"), "-i", "who=ada").splitlines()
+    steps = [line.split()[1:] for line in lines if re.match(r"\d\d:\d\d:\d\d  ", line)]
+    assert ["one", "running"] in steps
+    assert ["two", "success"] in steps
+    assert steps[-1] == ["run", "success"]
+    assert '  "said": "HELLO ADA"' in lines
+    assert lines[-1].startswith("cost $0.0000")
+
+
+def test_the_same_file_makes_no_version_and_a_changed_one_the_next(stack: Up, tmp_path: Path) -> None:
+    first = told(stack, "run", file(stack, "greet"), "-i", "who=a")
+    again = told(stack, "run", file(stack, "greet"), "-i", "who=a")
+    assert again["version"] == first["version"]
+    changed = tmp_path / "greet.yaml"
+    changed.write_text(GREET.replace("hello", "good day"))
+    assert told(stack, "run", str(changed), "-i", "who=a")["version"] == first["version"] + 1
+    diff = told(stack, "workflows", "diff", "greet", str(first["version"]), str(first["version"] + 1))
+    assert [change["pointer"] for change in diff["changed"]] == ["/nodes/0/expression"]
+    assert "good day" in ran(stack, "workflows", "diff", "greet", "1", "2")
+    ran(stack, "workflows", "rollback", "greet", "1")
+    assert {version["version"] for version in told(stack, "workflows", "versions", "greet")} == {1, 2, 3}
+
+
+def test_a_run_that_fails_ends_with_1_and_says_where(stack: Up) -> None:
+    shown = ran(stack, "run", file(stack, "fails"), code=1)
+    assert "✗ fails failed" in shown
+    assert "at step only" in shown
+    run = told(stack, "runs", "--workflow", "fails", "--status", "failed")[0]
+    assert ran(stack, "watch", run["id"], code=1).count("only") >= 2
+    step = told(stack, "show", run["id"], "only")
+    assert step["status"] == "failed"
+    assert "attempt" in ran(stack, "show", run["id"], "only")
+
+
+def test_show_lists_steps_inputs_and_cost(stack: Up) -> None:
+    run = told(stack, "run", file(stack, "greet"), "-i", "who=eve", "--label", "team=x")
+    assert [step["path"] for step in told(stack, "show", run["id"])["steps"]] == ["one", "two"]
+    shown = ran(stack, "show", run["id"])
+    assert "✓ two" in shown
+    assert '"who": "eve"' in shown
+    assert [found["id"] for found in told(stack, "runs", "--label", "team=x")] == [run["id"]]
+    assert "one" in ran(stack, "mermaid", run["id"])
+
+
+def test_a_detached_run_is_paused_resumed_and_aborted(stack: Up) -> None:
+    run_id = ran(stack, "run", file(stack, "waits"), "--detach").strip()
+    poll(lambda: told(stack, "show", run_id)["steps"][0]["status"] == "retrying", 20, "a retry")
+    assert "is paused" in ran(stack, "pause", run_id, "--reason", "a look first")
+    assert told(stack, "show", run_id)["status"] == "paused"
+    assert "is running" in ran(stack, "resume", run_id)
+    assert "is aborted" in ran(stack, "abort", run_id, "--reason", "no need")
+    assert "■ waits aborted" in ran(stack, "watch", run_id, code=1)
+
+
+def test_a_key_is_made_works_and_is_revoked(stack: Up) -> None:
+    made = told(stack, "keys", "create", "--name", "reader", "--scopes", "read")
+    stack.environ["ORCHESTRATOR_API_KEY"] = made["key"]
+    try:
+        ran(stack, "runs")
+        denied = stack.command("run", file(stack, "greet"), "-i", "who=x")
+        assert denied.returncode == 1
+        assert "scope" in denied.stderr
+    finally:
+        del stack.environ["ORCHESTRATOR_API_KEY"]
+    assert "reader" in ran(stack, "keys", "list")
+    ran(stack, "keys", "revoke", made["id"])
+
+
+def test_the_database_is_current_and_unknown_things_are_told(stack: Up) -> None:
+    assert told(stack, "db", "current")["revision"] == told(stack, "db", "current")["newest"]
+    missing = stack.command("show", "01980000-0000-7000-8000-000000000000")
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("Error: ")
+    assert len(missing.stderr.splitlines()) == 1

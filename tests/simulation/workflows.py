@@ -1,0 +1,53 @@
+"""Workflows of a seed: random graphs whose steps also retry, wait, pause, cost, run out of time."""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from tests.support import graphs
+from tests.support.reference import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """A definition, and how its steps end where nothing but the definition decides."""
+
+    definition: dict[str, Any]
+    reference: Reference
+
+
+def draw(random: Random) -> Workflow:
+    """At most 12 steps."""
+    definition = graphs.draw(random, 12, least=4, name="simulated")
+    reference = Reference(definition).complete_all()
+    for node in definition["nodes"]:
+        if node["type"] in ("probe", "slow_probe"):
+            _vary(random, node)
+    if random.random() < 0.25:
+        # Retries, losses and what steps say that they used go beyond the estimate.
+        limit = sum(node.get("estimated_cost_cents", 0) for node in definition["nodes"])
+        definition["budget"] = {"limit_cents": limit, "on_exceeded": random.choice(("abort", "pause"))}
+    if random.random() < 0.1:
+        definition["timeout"] = random.choice((3, 10))
+    return Workflow(definition=definition, reference=reference)
+
+
+def _vary(random: Random, node: dict[str, Any]) -> None:
+    does = node["does"]
+    node["estimated_cost_cents"] = random.randint(0, 2)
+    if random.random() < 0.3:
+        does["usage"] = {"cost_microcents": random.randint(0, 3_000_000)}
+    if random.random() < 0.3:
+        node["retry"] = {"max_attempts": random.randint(2, 3), "initial": random.choice((0.1, 1, 6))}
+        if "succeed" in does and random.random() < 0.5:
+            node["does"] = [{"fail": random.choice(("NETWORK", "TOOL_FAILED"))}, does]
+    elif "succeed" in does and "terminal" not in does and random.random() < 0.15:
+        node["does"] = random.choice(
+            ({"wait": "timer", "seconds": random.choice((0.5, 5))}, {"pause": "asked"})
+        )
+    if random.random() < 0.2:
+        node["timeout"] = random.choice((1, 5))
+    if random.random() < 0.2:
+        node["side_effects"] = "external"
+        node["compensate"] = {"type": "none", "reason": "it cannot be undone"}
+        node["idempotency_key"] = f"{{{{run.id}}}}-{node['id']}"

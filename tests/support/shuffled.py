@@ -1,0 +1,25 @@
+"""Carrying an engine's messages in any order, some of them twice."""
+
+from random import Random
+
+from tests.support.engine import Engine
+
+
+def drain(engine: Engine, random: Random, *, twice: float = 0.2) -> None:
+    """Carry messages in an order that `random` decides until none is left; a chord's body after its members."""
+    while engine.inbox:
+        place = random.choice(_deliverable(engine))
+        message, in_chord = engine.inbox.pop(place)
+        engine.carrier.carry(message, in_chord=in_chord)
+        if random.random() < twice:
+            engine.carrier.carry(message, in_chord=in_chord)
+
+
+def _deliverable(engine: Engine) -> list[int]:
+    there = [message for message, _ in engine.inbox]
+    waiting = [
+        wave.join
+        for wave in engine.waves
+        if wave.join is not None and any(message in there for message in wave.messages)
+    ]
+    return [place for place, message in enumerate(there) if message not in waiting]

@@ -1,0 +1,32 @@
+"""Starts runs from a process of its own: `python -m tests.support.starter FILE…`, a JSON definition each.
+
+Prints a line `name run_id` for each; what the environment names is what it publishes to.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from models.database import Database
+from orchestrator.services import runs
+from orchestrator.services.runs import Trigger
+from orchestrator.settings import load
+from tasks import app, canvas
+from tests.support import engine
+
+
+def main(files: list[str]) -> None:
+    settings = load()
+    assert app.app.conf.broker_url == settings.broker
+    made = engine.make(Database(settings.database), settings=settings)
+    send = canvas.sender(made.deps)
+    for file in files:
+        definition = json.loads(Path(file).read_text())
+        made.publish(definition)
+        created = runs.create(made.deps, made.actor, definition["name"], Trigger())
+        send(created.effects)
+        print(definition["name"], created.run_id, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
