@@ -17,11 +17,11 @@ from sqlalchemy.pool import StaticPool
 
 from models.errors import SettingsError
 
-# One statement sets all: a lost client must not hold a run's lock, and the joins of the transition
-# statement go through its index whatever the statistics say (docs/decisions/0003).
+# One statement sets all: a frozen client must not hold a run's lock for longer than about half a lease, and
+# the joins of the transition statement go through its index whatever the statistics say (docs/decisions/0003).
 _POSTGRESQL_SESSION = (
     "SET lock_timeout = '30s'; SET statement_timeout = '60s';"
-    "SET idle_in_transaction_session_timeout = '60s'; SET TIME ZONE 'UTC';"
+    "SET idle_in_transaction_session_timeout = '5s'; SET TIME ZONE 'UTC';"
     "SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off; SET enable_mergejoin = off;"
     "SET enable_material = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
 )

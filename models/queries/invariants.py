@@ -40,9 +40,13 @@ class RunRows:
 
 
 def freeze(session: Session) -> None:
-    """Let every read of this transaction see one moment; to be called before the first of them."""
+    """Let every read of this transaction see one moment, however long the checks between two of them take.
+
+    To be called before the first read.
+    """
     if session.get_bind().dialect.name == "postgresql":
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 def load(session: Session, run_id: str) -> RunRows | None:

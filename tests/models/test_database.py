@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from models.base import dump_json, uuid7
 from models.database import Database, parse_url
@@ -173,7 +173,17 @@ def test_postgresql_sessions_give_up_waiting(database: Database) -> None:
                 "timezone",
             )
         ]
-    assert found == ["30s", "1min", "1min", "UTC"]
+    assert found == ["30s", "1min", "5s", "UTC"]
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_a_frozen_client_loses_its_locks(database: Database) -> None:
+    with pytest.raises(OperationalError), database.transaction() as session:
+        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '50ms'"))
+        session.execute(text("SELECT pg_advisory_xact_lock(7)"))
+        with database.transaction() as other:
+            other.execute(text("SELECT pg_advisory_xact_lock(7)"))
+        session.execute(text("SELECT 1"))
 
 
 def test_ids_sort_by_time_and_differ(new_ids: Callable[[int], list[str]]) -> None:
