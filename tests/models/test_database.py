@@ -178,12 +178,16 @@ def test_postgresql_sessions_give_up_waiting(database: Database) -> None:
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 def test_a_frozen_client_loses_its_locks(database: Database) -> None:
-    with pytest.raises(OperationalError), database.transaction() as session:
-        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '50ms'"))
-        session.execute(text("SELECT pg_advisory_xact_lock(7)"))
-        with database.transaction() as other:
-            other.execute(text("SELECT pg_advisory_xact_lock(7)"))
-        session.execute(text("SELECT 1"))
+    def frozen() -> None:
+        with database.transaction() as session:
+            session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '50ms'"))
+            session.execute(text("SELECT pg_advisory_xact_lock(7)"))
+            with database.transaction() as other:
+                other.execute(text("SELECT pg_advisory_xact_lock(7)"))
+            session.execute(text("SELECT 1"))
+
+    with pytest.raises(OperationalError):
+        frozen()
 
 
 def test_ids_sort_by_time_and_differ(new_ids: Callable[[int], list[str]]) -> None:
