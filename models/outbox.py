@@ -21,7 +21,7 @@ class Outbox(Base):
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
     run_id: Mapped[Id]
-    no: Mapped[int]
+    no: Mapped[int] = mapped_column(BigInteger)
     attempt: Mapped[int]
     data: Mapped[Any] = mapped_column(Json)
     tries: Mapped[int]

@@ -39,7 +39,7 @@ class Step(Base):
     )
 
     run_id: Mapped[Id] = mapped_column(primary_key=True)
-    no: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    no: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     path: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(String(16))
     attempt: Mapped[int]
@@ -76,7 +76,7 @@ class Attempt(Base):
     __table_args__ = ({"postgresql_with": {"fillfactor": 80}},)
 
     run_id: Mapped[Id] = mapped_column(primary_key=True)
-    no: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    no: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     status: Mapped[str] = mapped_column(String(16))
     worker: Mapped[str | None] = mapped_column(String(255))

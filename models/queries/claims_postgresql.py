@@ -14,7 +14,7 @@ from models.states import StepStatus
 
 CLAIM = Prepared(
     "claim",
-    ("uuid", "text[]", "bool", "int", "int", "float", "float", "text", "bigint", "text[]"),
+    ("uuid", "text[]", "bool", "bigint", "int", "float", "float", "text", "bigint", "text[]"),
     """
 WITH r AS MATERIALIZED (
   SELECT id, seq, open_steps, status, stopping, error IS NOT NULL AS failed, clock_timestamp() AS now

@@ -21,13 +21,13 @@ class Held(NamedTuple):
 _POSTGRESQL = text("""
 UPDATE step SET lease_until = clock_timestamp() + make_interval(secs => :seconds)
 FROM (
-  SELECT s.run_id, s.no FROM json_to_recordset(CAST(:held AS json)) AS h(run_id uuid, no int, attempt int)
+  SELECT s.run_id, s.no FROM json_to_recordset(CAST(:held AS json)) AS h(run_id uuid, no bigint, attempt int)
   JOIN step s ON s.run_id = h.run_id AND s.no = h.no AND s.attempt = h.attempt AND s.status = 'running'
   ORDER BY s.run_id, s.no FOR UPDATE OF s SKIP LOCKED
 ) k WHERE step.run_id = k.run_id AND step.no = k.no
 """)
 _KEPT = text("""
-SELECT s.run_id, s.no, s.attempt FROM json_to_recordset(CAST(:held AS json)) AS h(run_id uuid, no int, attempt int)
+SELECT s.run_id, s.no, s.attempt FROM json_to_recordset(CAST(:held AS json)) AS h(run_id uuid, no bigint, attempt int)
 JOIN step s ON s.run_id = h.run_id AND s.no = h.no AND s.attempt = h.attempt AND s.status = 'running'
 """)
 _SQLITE = text("""

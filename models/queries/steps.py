@@ -43,8 +43,8 @@ _OUTPUTS, _NO_OUTPUTS = "attempt.output, attempt.error", "NULL, NULL"
 _POSTGRESQL = {"run": "$1", "no": "unnest($2)", "given": ""}
 _SQLITE = {"run": "?", "no": "value", "given": "FROM json_each(?)"}
 PREPARED = {
-    True: Prepared("stored", ("uuid", "int[]"), _STORED.format(outputs=_OUTPUTS, **_POSTGRESQL)),
-    False: Prepared("standing", ("uuid", "int[]"), _STORED.format(outputs=_NO_OUTPUTS, **_POSTGRESQL)),
+    True: Prepared("stored", ("uuid", "bigint[]"), _STORED.format(outputs=_OUTPUTS, **_POSTGRESQL)),
+    False: Prepared("standing", ("uuid", "bigint[]"), _STORED.format(outputs=_NO_OUTPUTS, **_POSTGRESQL)),
 }
 _PLAIN = {
     True: _STORED.format(outputs=_OUTPUTS, **_SQLITE),
@@ -122,7 +122,7 @@ _INSERT_POSTGRESQL = _INSERT.format(
     columns="s.no, s.path, 'pending', 0, s.undecided",
     queue="s.queue",
     false="false",
-    rows="json_to_recordset(CAST(:rows AS json)) AS s(no int, path text, undecided int, queue text)",
+    rows="json_to_recordset(CAST(:rows AS json)) AS s(no bigint, path text, undecided int, queue text)",
 )
 _INSERT_SQLITE = _INSERT.format(
     run=":run",

@@ -20,7 +20,7 @@ WITH r AS MATERIALIZED (
   FROM run WHERE id = $1 AND status = ANY ($2) AND (NOT $3 OR stopping IS NULL) FOR UPDATE
 ), m AS MATERIALIZED (
   SELECT r.id AS run_id, r.now, r.status AS run_status, m.* FROM r, json_to_recordset($4) AS m(
-    ord int, no int, fence int, sources text[], "to" text, event text, more text, actor text, bump int,
+    ord int, no bigint, fence int, sources text[], "to" text, event text, more text, actor text, bump int,
     tries int, losses int, route text, out_edges text, waiting_for text, lease float, timeout float, due float,
     undecided int, live int, closes bool, opened int, worker text, change text, result_status text,
     output text, passed text, resolved text, input_digest text, error text, agent text, model text,
@@ -68,7 +68,7 @@ WITH r AS MATERIALIZED (
     max(e.on_ready) AS on_ready, max(e.chord) AS chord,
     string_agg(CASE WHEN e.live = 1 THEN e.edge::text END, ',') AS live_in
   FROM r, json_to_recordset($5) AS e(
-    source int, target int, decided int, live int, edge int, need int, on_ready text, chord int)
+    source bigint, target bigint, decided int, live int, edge int, need int, on_ready text, chord int)
   WHERE e.source IS NULL OR e.source IN (SELECT no FROM s)
   GROUP BY r.id, r.now, r.status, e.target
 ), t AS (

@@ -49,9 +49,9 @@ def decisions(plan: Plan, node: PlanNode, digits: str, *, off_chord: bool = Fals
             source=node.no,
             target=edge.target,
             live=int(digit),
-            edge=_place(plan.nodes[edge.target], node.no, index),
-            need=plan.nodes[edge.target].need,
-            on_ready=on_ready(plan.nodes[edge.target]),
+            edge=_place(plan.at(edge.target), node.no, index),
+            need=plan.at(edge.target).need,
+            on_ready=on_ready(plan.at(edge.target)),
             chord=False if off_chord else None,
         )
         for index, (edge, digit) in enumerate(zip(node.out, digits, strict=True))
@@ -61,7 +61,7 @@ def decisions(plan: Plan, node: PlanNode, digits: str, *, off_chord: bool = Fals
 def starting(plan: Plan) -> tuple[Decision, ...]:
     """What the entries of a plan are told when their run starts: one live edge out of nowhere."""
     return tuple(
-        Decision(source=None, target=no, decided=0, live=1, on_ready=on_ready(plan.nodes[no]))
+        Decision(source=None, target=no, decided=0, live=1, on_ready=on_ready(plan.at(no)))
         for no in plan.start
     )
 
@@ -70,7 +70,7 @@ def leaving_chord(plan: Plan, node: PlanNode) -> tuple[Decision, ...]:
     """The joins of a member that parks or retries leave their chord; nothing is decided."""
     return tuple(
         Decision(
-            source=node.no, target=edge.target, decided=0, need=plan.nodes[edge.target].need, chord=False
+            source=node.no, target=edge.target, decided=0, need=plan.at(edge.target).need, chord=False
         )
         for edge in node.out
         if node.slow

@@ -114,6 +114,10 @@ class Plan:
     on_exceeded: str = "abort"
     short: bool = False
 
+    def at(self, no: int) -> PlanNode:
+        """The node of a step, by the step's number."""
+        return self.nodes[no]
+
     def node(self, node_id: str) -> PlanNode:
         """The node of an id; KeyError when there is none."""
         return self.nodes[self.numbers[node_id]]

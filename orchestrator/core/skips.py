@@ -30,7 +30,7 @@ def descendants(plan: Plan, nos: Iterable[int]) -> set[int]:
     found = set(nos)
     open_ = deque(found)
     while open_:
-        for edge in plan.nodes[open_.popleft()].out:
+        for edge in plan.at(open_.popleft()).out:
             if edge.target not in found:
                 found.add(edge.target)
                 open_.append(edge.target)
@@ -49,7 +49,7 @@ def rounds(
     inside = set(skipped)
     moves, out = [], []
     for no in skipped:
-        node, (undecided, live) = plan.nodes[no], counters[no]
+        node, (undecided, live) = plan.at(no), counters[no]
         digits = decide.edges_on_skip(node)
         moves.append(
             Move(
@@ -80,11 +80,11 @@ def _skipped(
     while open_:
         no = open_.popleft()
         skipped.append(no)
-        for edge in plan.nodes[no].out:
+        for edge in plan.at(no).out:
             target = edge.target
             before = counters[target]
             after = counters[target] = (before[0] - 1, before[1])
-            died = verdict(before, after, plan.nodes[target].need) == "dead"
+            died = verdict(before, after, plan.at(target).need) == "dead"
             if died and target not in seen and rows[target].status == StepStatus.PENDING:
                 seen.add(target)
                 open_.append(target)

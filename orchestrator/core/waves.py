@@ -25,7 +25,7 @@ def group(plan: Plan, ready: Sequence[int], *, chords: bool) -> list[Grouping]:
     groups: list[Grouping] = []
     if chords and len(left) > 1:
         for join in _joins(plan, left):
-            members = tuple(dict.fromkeys(edge.source for edge in plan.nodes[join].ins))
+            members = tuple(dict.fromkeys(edge.source for edge in plan.at(join).ins))
             if all(no in left for no in members):
                 groups.append(Grouping(members=members, join=join))
                 left = [no for no in left if no not in members]
@@ -36,11 +36,11 @@ def group(plan: Plan, ready: Sequence[int], *, chords: bool) -> list[Grouping]:
 
 def _joins(plan: Plan, ready: Sequence[int]) -> list[int]:
     """The joins that wait for slow steps of the ready set alone."""
-    slow = {no for no in ready if plan.nodes[no].slow}
-    targets = dict.fromkeys(edge.target for no in ready if no in slow for edge in plan.nodes[no].out)
+    slow = {no for no in ready if plan.at(no).slow}
+    targets = dict.fromkeys(edge.target for no in ready if no in slow for edge in plan.at(no).out)
     found = []
     for target in targets:
-        sources = {edge.source for edge in plan.nodes[target].ins}
-        if plan.nodes[target].need is None and 1 < len(sources) <= CHORD_MEMBERS and sources <= slow:
+        sources = {edge.source for edge in plan.at(target).ins}
+        if plan.at(target).need is None and 1 < len(sources) <= CHORD_MEMBERS and sources <= slow:
             found.append(target)
     return found

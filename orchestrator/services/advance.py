@@ -66,7 +66,7 @@ class Advance:
         """A step goes back to the queue, and out again by a message of its own. False on a lost race."""
         if not self.start(Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=_OPEN)):
             return False
-        node = self.plan.nodes[move.no]
+        node = self.plan.at(move.no)
         self.queued[move.no] = Target(
             no=move.no,
             path=self.moved[0].path,
@@ -147,7 +147,7 @@ class Advance:
 
     def _inline(self, target: Target, run_status: str, todo: deque[Transitioned]) -> list[int]:
         """Evaluate one ready node; the nodes that are dead by its `when`."""
-        node = self.plan.nodes[target.no]
+        node = self.plan.at(target.no)
         env = data.environment(self.deps.settings)
         names = data.names(self.session, self.plan, self.info, env)
         try:
@@ -273,7 +273,7 @@ class Advance:
                         source=None,
                         target=grouping.join,
                         decided=0,
-                        need=self.plan.nodes[grouping.join].need,
+                        need=self.plan.at(grouping.join).need,
                         chord=True,
                     ),
                 ),

@@ -77,7 +77,7 @@ def claim(
     Raises BudgetRefusedError; the caller must roll back then.
     """
     plan = deps.plans.get(session, info.version_id)
-    node = effective(info, plan.nodes[no])
+    node = effective(info, plan.at(no))
     reserved = estimate(deps, node) if info.has_budget else 0
     move = Move(
         no=no,

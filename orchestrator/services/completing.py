@@ -142,7 +142,7 @@ class Completion:
             return None
         if self.claimed.info.has_budget or done.outcome.variables or not _all_live(plan, node, done.digits):
             return None
-        if self.deps.chords and len(node.out) > 1 and any(plan.nodes[e.target].slow for e in node.out):
+        if self.deps.chords and len(node.out) > 1 and any(plan.at(e.target).slow for e in node.out):
             return None
         return Transition(
             run_id=self.claimed.info.id,
@@ -294,7 +294,7 @@ class Completion:
         groups = group(plan, [target.no for target in ready], chords=self.deps.chords)
         free = {no for grouping in groups if grouping.join is None for no in grouping.members}
         for target in ready:
-            node = plan.nodes[target.no]
+            node = plan.at(target.no)
             own = node.queue == self.claimed.queue or node.inline
             if target.no in free and own and (len(ready) == 1 or not node.slow):
                 return target
@@ -346,7 +346,7 @@ class Completion:
 
 def _all_live(plan: Plan, node: PlanNode, digits: str) -> bool:
     """Whether every edge lives and leads to a join of all: it cannot die, nor start before its time."""
-    targets = [plan.nodes[edge.target] for edge in node.out]
+    targets = [plan.at(edge.target) for edge in node.out]
     return (
         bool(targets)
         and "0" not in digits

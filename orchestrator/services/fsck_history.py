@@ -30,7 +30,7 @@ def joins_met(record: Record) -> Iterator[Violation]:
     numbers = {node.id: node.no for node in record.plan.nodes}
     decided: dict[int, str | None] = {}
     for change in record.told.changes:
-        node = record.plan.nodes[numbers[change.path]] if change.path in numbers else None
+        node = record.plan.at(numbers[change.path]) if change.path in numbers else None
         if node is None:
             continue
         started = change.before.status is StepStatus.PENDING and change.after.status not in _UNSTARTED
@@ -47,7 +47,7 @@ def counters_agree(record: Record) -> Iterator[Violation]:
         return
     digits = {step.no: step.out_edges for step in record.rows.steps}
     for step in record.rows.steps:
-        node = record.plan.nodes[step.no]
+        node = record.plan.at(step.no)
         if step.status != StepStatus.PENDING or not node.ins:
             continue
         undecided, live = _counters(node, digits)

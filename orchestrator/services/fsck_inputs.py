@@ -20,7 +20,7 @@ def inputs_as_chained(record: Record) -> Iterator[Violation]:
     steps = {step.no: step for step in record.rows.steps}
     for attempt in record.rows.attempts:
         step = steps[attempt.no]
-        node = record.plan.nodes[attempt.no]
+        node = record.plan.at(attempt.no)
         if attempt.input_digest is not None:
             given = names.chained(node, step.live_in) | (attempt.resolved or {})
             if data.digest(given) != attempt.input_digest:

@@ -65,7 +65,7 @@ def _shelf(session: Session, deps: Deps, run: Run, steps: Sequence[Step]) -> _Sh
     assert info is not None
     names = data.names(session, plan, info)
     numbers = {step.no for step in steps}
-    names.prefetch(numbers | {edge.source for no in numbers for edge in plan.nodes[no].ins})
+    names.prefetch(numbers | {edge.source for no in numbers for edge in plan.at(no).ins})
     attempts: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in queries.attempts(session, run.id, numbers):
         attempts[row.no].append(row)
@@ -74,7 +74,7 @@ def _shelf(session: Session, deps: Deps, run: Run, steps: Sequence[Step]) -> _Sh
 
 def _view(shelf: _Shelf, step: Step) -> dict[str, Any]:
     tries = shelf.attempts[step.no]
-    node = shelf.plan.nodes[step.no]
+    node = shelf.plan.at(step.no)
     return {
         "path": step.path,
         "node": node.id,
@@ -99,7 +99,7 @@ def _view(shelf: _Shelf, step: Step) -> dict[str, Any]:
 def _input(shelf: _Shelf, step: Step, tries: Attempts) -> dict[str, Any] | None:
     if not tries:
         return None
-    node = shelf.plan.nodes[step.no]
+    node = shelf.plan.at(step.no)
     return shelf.names.chained(node, step.live_in) | (tries[-1].resolved or {})
 
 

@@ -38,7 +38,7 @@ def stop(
     """
     rows = [row for row in steps.hot(session, info.id) if row.status not in STEP_TERMINAL]
     closed = [row for row in rows if not _is_let_end(plan, row, spare_running)]
-    moves = [_move(deps, plan.nodes[row.no], row) for row in closed]
+    moves = [_move(deps, plan.at(row.no), row) for row in closed]
     for at in range(0, len(moves), CHUNK):
         transitions.apply(
             session,
@@ -75,13 +75,13 @@ def _end_work(session: Session, plan: Plan, run_id: str, closed: Sequence[Hot]) 
     return tuple(
         effect
         for row in closed
-        if plan.nodes[row.no].slow
+        if plan.at(row.no).slow
         for effect in end_work(session, run_id, row.no, under_way(session, run_id, row))
     )
 
 
 def _is_let_end(plan: Plan, row: Hot, spare_running: bool) -> bool:
-    return row.status == StepStatus.RUNNING and (spare_running or plan.nodes[row.no].lets_end)
+    return row.status == StepStatus.RUNNING and (spare_running or plan.at(row.no).lets_end)
 
 
 def _move(deps: Deps, node: PlanNode, row: Hot) -> Move:

@@ -44,7 +44,7 @@ def _as_claimed(deps: Deps, session: Session, entry: Entry) -> Claimed:
     return Claimed(
         info=info,
         plan=plan,
-        node=plan.nodes[entry.no],
+        node=plan.at(entry.no),
         path=row.path,
         attempt=entry.attempt,
         tries=row.tries,

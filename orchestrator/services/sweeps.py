@@ -149,7 +149,7 @@ def _lost(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
             message = "the worker was lost while the run was being stopped; the step is not tried again"
             return _fail(deps, session, step, ErrorCode.WORKER_LOST, message)
         advance = _advance(deps, session, step.run_id)
-        node = advance.plan.nodes[step.no]
+        node = advance.plan.at(step.no)
         reserved = steps.reserved(session, step.run_id, step.no, step.attempt)
         cost = claiming.estimate(deps, node)
         move = Move(
@@ -210,7 +210,7 @@ def _fail(deps: Deps, session: Session, step: DueStep, code: ErrorCode, message:
     if now.status != StepStatus.RUNNING or now.attempt != step.attempt:
         return ()
     advance = _advance(deps, session, step.run_id)
-    node = effective(advance.info, advance.plan.nodes[step.no])
+    node = effective(advance.info, advance.plan.at(step.no))
     if code is ErrorCode.WORKER_LOST:
         node = _without_retry(node)
     claimed = Claimed(

@@ -15,7 +15,7 @@ from orchestrator.services.advance import Advance
 
 def complete(advance: Advance, no: int, attempt: int, output: Any) -> bool:
     """Complete waiting step `no` with `output`, in the advance's transaction; False on a lost race."""
-    node = advance.plan.nodes[no]
+    node = advance.plan.at(no)
     names = data.names(advance.session, advance.plan, advance.info)
     names.know(
         no, steps.Stored(no=no, status=StepStatus.SUCCESS, attempt=attempt, out_edges=None, output=output)
@@ -49,7 +49,7 @@ def complete(advance: Advance, no: int, attempt: int, output: Any) -> bool:
 
 
 def _fail(advance: Advance, no: int, attempt: int, error: OrchestratorError) -> bool:
-    node = advance.plan.nodes[no]
+    node = advance.plan.at(no)
     failed = inline.failed(advance.plan, node, attempt, asking.step_error(error))
     move = replace(failed.move, sources=(StepStatus.WAITING,), bump=0, change=AttemptChange.END)
     assert failed.error is not None

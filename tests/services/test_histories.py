@@ -92,7 +92,7 @@ def end(no: int, fence: int, to: S, event: str, **fields: Any) -> Move:
 
 
 def complete(twins: Twins, no: int, fence: int, digits: str | None = None, **fields: Any) -> Transition:
-    node = twins.plan.nodes[no]
+    node = twins.plan.at(no)
     digits = "1" * len(node.out) if digits is None else digits
     move = end(
         no, fence, S.SUCCESS, "step.completed", tries=1, losses=0, out_edges=digits, more={"edges": digits}
@@ -101,7 +101,7 @@ def complete(twins: Twins, no: int, fence: int, digits: str | None = None, **fie
 
 
 def skip(twins: Twins, no: int, **fields: Any) -> Transition:
-    node = twins.plan.nodes[no]
+    node = twins.plan.at(no)
     digits = decide.edges_on_skip(node)
     move = Move(
         no=no,
@@ -197,7 +197,7 @@ def test_a_join_in_a_chord_and_out_of_it(twins: Callable[[], Twins]) -> None:
     assert mark(True)
     both.apply(claim(B, 0))
     retrying = end(B, 1, S.RETRYING, "step.retrying", tries=1, due=1_700_000_000.5)
-    left = decide.leaving_chord(both.plan, both.plan.nodes[B])
+    left = decide.leaving_chord(both.plan, both.plan.at(B))
     result = both.apply(round_(retrying, decisions=left, while_=OPEN))
     assert result is not None
     assert {target.no: target.in_chord for target in result.targets}[ALL] is False
@@ -242,7 +242,7 @@ def anything(twins: Twins, random: Random) -> Transition:
     """A round that may be legal, late, doubled or none of the engine's."""
     no = random.randrange(8)
     fence = max(0, twins.attempt(no) - random.choice((0, 0, 0, 1)))
-    node = twins.plan.nodes[no]
+    node = twins.plan.at(no)
     digits = "".join(random.choice("01") for _ in node.out)
     kind = random.choice(
         ("claim", "claim", "complete", "complete", "lost", "retry", "queue", "skip", "chord", "stop")

@@ -22,9 +22,9 @@ SLOW = (
     "import signal, sys, time; signal.signal(15, lambda *_: (time.sleep(0.3), sys.exit(0)));"
     "print('up', flush=True); time.sleep(600)"
 )
-# Asked to end, it stays, and presses Ctrl-C for the impatient operator.
+# Asked to end, it stays, and asks the keeper once more for the impatient operator (SIGINT may be ignored).
 STUBBORN = (
-    "import os, signal, time; signal.signal(15, lambda *_: os.kill(os.getppid(), signal.SIGINT));"
+    "import os, signal, time; signal.signal(15, lambda *_: os.kill(os.getppid(), 15));"
     "print('up', flush=True)\nwhile True: time.sleep(600)"
 )
 PARENT = (

@@ -119,9 +119,9 @@ def _runs() -> None:
         sa.Column("timeout_at", Moment),
         postgresql_with={"fillfactor": 70},
     )
-    op.create_index("ix_run_workspace_id_id", "run", ["workspace_id", "id"])
-    op.create_index("ix_run_workspace_id_status_id", "run", ["workspace_id", "status", "id"])
-    op.create_index("ix_run_workflow_id_id", "run", ["workflow_id", "id"])
+    _partial_index("ix_run_workspace", "run", "workspace_id, id", "workspace_id IS NOT NULL")
+    _partial_index("ix_run_workspace_status", "run", "workspace_id, status, id", "workspace_id IS NOT NULL")
+    _partial_index("ix_run_workflow", "run", "workflow_id, id", "workflow_id IS NOT NULL")
     op.create_index("ix_run_parent_run_id", "run", ["parent_run_id"])
     _partial_index("ix_run_timeout_at", "run", "timeout_at", _OPEN)
 
@@ -161,7 +161,7 @@ def _steps() -> None:
     op.create_table(
         "step",
         sa.Column("run_id", Identifier, primary_key=True),
-        sa.Column("no", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("no", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("path", sa.Text, nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
@@ -204,7 +204,7 @@ def _attempts() -> None:
     op.create_table(
         "attempt",
         sa.Column("run_id", Identifier, primary_key=True),
-        sa.Column("no", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("no", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("worker", sa.String(255)),
@@ -246,7 +246,7 @@ def _operation() -> None:
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
         sa.Column("kind", sa.String(32), nullable=False),
         sa.Column("run_id", Identifier, nullable=False),
-        sa.Column("no", sa.Integer, nullable=False),
+        sa.Column("no", sa.BigInteger, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("data", Json, nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),
@@ -278,4 +278,4 @@ def _of_run() -> sa.Column[str]:
 
 
 def _partial_index(name: str, table: str, column: str, where: str) -> None:
-    op.create_index(name, table, [column], postgresql_where=sa.text(where), sqlite_where=sa.text(where))
+    op.create_index(name, table, column.split(", "), postgresql_where=sa.text(where), sqlite_where=sa.text(where))
