@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from models.branch import Branch, Container, ContainerItems
 from models.event import Event
 from models.outbox import Outbox
 from models.queries import sweeps
@@ -37,6 +38,9 @@ class RunRows:
     outbox: Sequence[Outbox]
     now: float
     sent: dict[str, int]
+    branches: Sequence[Branch]
+    containers: Sequence[Container]
+    items: Sequence[ContainerItems]
 
 
 def freeze(session: Session) -> None:
@@ -75,6 +79,13 @@ def load(session: Session, run_id: str) -> RunRows | None:
         outbox=session.scalars(select(Outbox).where(Outbox.run_id == run_id)).all(),
         now=sweeps.clock(session),
         sent={backlog.queue: backlog.sent for backlog in sweeps.backlogs(session)},
+        branches=session.scalars(select(Branch).where(Branch.run_id == run_id).order_by(Branch.number)).all(),
+        containers=session.scalars(select(Container).where(Container.run_id == run_id)).all(),
+        items=session.scalars(
+            select(ContainerItems)
+            .where(ContainerItems.run_id == run_id)
+            .order_by(ContainerItems.no, ContainerItems.first)
+        ).all(),
     )
 
 

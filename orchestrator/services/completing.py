@@ -20,7 +20,7 @@ from orchestrator.core.effects import Effect, Timer
 from orchestrator.core.outcome import Cancelled, Failed, Paused, Succeeded, Waiting
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.waves import group
-from orchestrator.services import attempts, budgets, claiming, inline
+from orchestrator.services import attempts, budgets, claiming, containers, inline
 from orchestrator.services.advance import Advance
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.deps import Deps
@@ -37,6 +37,9 @@ _ATTEMPT_STATUS = {
 }
 
 
+Done = Performed | inline.Inlined | inline.Contained
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """What is written when a body has ended."""
@@ -47,7 +50,7 @@ class Completion:
     go_on: bool = False
 
     def write(
-        self, session: Session, done: Performed | inline.Inlined
+        self, session: Session, done: Done
     ) -> tuple[Sequence[Effect], Claimed | None]:
         """Complete the step and advance its run; the effects, and the step that this worker goes on with."""
         advance = Advance(deps=self.deps, session=session, plan=self.claimed.plan, info=self.claimed.info)
@@ -75,7 +78,9 @@ class Completion:
             done.variables,
         )
 
-    def _interpret(self, advance: Advance, done: Performed | inline.Inlined) -> bool:
+    def _interpret(self, advance: Advance, done: Done) -> bool:
+        if isinstance(done, inline.Contained):
+            return containers.start(advance, containers.standing(advance, self.claimed.no))
         if isinstance(done, inline.Inlined):
             return self._inline(advance, done)
         match done.outcome:
@@ -130,7 +135,7 @@ class Completion:
             out_edges=done.digits,
         )
 
-    def alone(self, done: Performed | inline.Inlined) -> Transition | None:
+    def alone(self, done: Done) -> Transition | None:
         """The one statement that completes this step, where the plan says that no second one can be needed.
 
         All its edges live, and no target is decided by a `when`, a dead edge or a chord; a join of inline nodes
@@ -138,8 +143,10 @@ class Completion:
         then takes the longer way.
         """
         node, plan = self.claimed.node, self.claimed.plan
-        if isinstance(done, inline.Inlined) or not isinstance(done.outcome, Succeeded):
+        if not isinstance(done, Performed) or not isinstance(done.outcome, Succeeded):
             return None
+        if plan.branch(self.claimed.no):
+            return None  # its branch counts it in a second statement
         if self.claimed.info.has_budget or done.outcome.variables or not _all_live(plan, node, done.digits):
             return None
         if self.deps.chords and len(node.out) > 1 and any(plan.at(e.target).slow for e in node.out):
@@ -258,7 +265,7 @@ class Completion:
         state = runs.lock(advance.session, advance.info.id)
         return state is not None and state.stopping is not None
 
-    def _overspends(self, session: Session, done: Performed | inline.Inlined) -> bool:
+    def _overspends(self, session: Session, done: Done) -> bool:
         """Whether this step spends more than is left; its move comes first, and must start nothing then."""
         if not self.claimed.info.has_budget:
             return False
@@ -266,10 +273,10 @@ class Completion:
         budget = runs.budget(session, self.claimed.info.id)
         return budget is not None and budget.spent_microcents + self._paid(done) > budget.limit_microcents
 
-    def _paid(self, done: Performed | inline.Inlined) -> int:
-        return 0 if isinstance(done, inline.Inlined) else attempts.cost(self.deps, self.claimed, done)
+    def _paid(self, done: Done) -> int:
+        return attempts.cost(self.deps, self.claimed, done) if isinstance(done, Performed) else 0
 
-    def _settle(self, advance: Advance, done: Performed | inline.Inlined) -> None:
+    def _settle(self, advance: Advance, done: Done) -> None:
         if not self.claimed.info.has_budget:
             return
         paid = self._paid(done)
@@ -277,7 +284,7 @@ class Completion:
         if budget is not None and budget.exceeded:
             budgets.exceed(advance, budget.on_exceeded)
 
-    def _following(self, advance: Advance, done: Performed | inline.Inlined) -> Claimed | None:
+    def _following(self, advance: Advance, done: Done) -> Claimed | None:
         ready = [] if advance.stopped else list(advance.queued.values())
         target = self.next_of(ready)
         if target is None:
@@ -300,9 +307,9 @@ class Completion:
                 return target
         return None
 
-    def known(self, done: Performed | inline.Inlined) -> tuple[Stored, ...]:
+    def known(self, done: Done) -> tuple[Stored, ...]:
         """This step's row, which the next one needs and need not read."""
-        if isinstance(done, inline.Inlined) or not isinstance(done.outcome, Succeeded):
+        if not isinstance(done, Performed) or not isinstance(done.outcome, Succeeded):
             return ()
         return (
             Stored(
@@ -314,11 +321,11 @@ class Completion:
             ),
         )
 
-    def _late(self, session: Session, done: Performed | inline.Inlined) -> None:
+    def _late(self, session: Session, done: Done) -> None:
         """The fence rose meanwhile: record the attempt and what it cost; it moves nothing."""
         claimed = self.claimed
         _log.warning("attempt fenced out", run=claimed.info.id, step=claimed.path, attempt=claimed.attempt)
-        if isinstance(done, inline.Inlined) or isinstance(done.outcome, Cancelled):
+        if not isinstance(done, Performed) or isinstance(done.outcome, Cancelled):
             return
         state = runs.lock(session, claimed.info.id)
         result = attempts.result(self.deps, claimed, done, "fenced")

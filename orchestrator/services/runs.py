@@ -124,7 +124,7 @@ def _create(
         "version_id": found.version.id,
         "status": RunStatus.PENDING.value,
         "seq": 1,
-        "open_steps": len(plan.nodes),
+        "open_steps": plan.width,
         "priority": trigger.priority,
         "has_budget": budget is not None,
         "cost_microcents": 0,
@@ -147,7 +147,7 @@ def _create(
         {
             "workflow": found.name,
             "version": found.version.number,
-            "nodes": len(plan.nodes),
+            "nodes": plan.width,
             "variables": variables,
         },
         actor=actor.name,

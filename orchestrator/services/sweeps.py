@@ -22,7 +22,7 @@ from orchestrator.core import decide
 from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
 from orchestrator.core.outcome import Failed, StepError
 from orchestrator.core.plan import PlanNode
-from orchestrator.services import claiming, stopping, waking
+from orchestrator.services import claiming, containers, stopping, waking
 from orchestrator.services.advance import Advance
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.completing import Completion
@@ -182,6 +182,11 @@ def timeouts(deps: Deps) -> Swept:
 
 def _time_out(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
     with deps.db.transaction() as session:
+        runs.lock(session, step.run_id)
+        advance = _advance(deps, session, step.run_id)
+        if advance.plan.at(step.no).body is not None:
+            containers.time_out(advance, step.no, step.attempt)
+            return tuple(advance.waves())
         return _fail(deps, session, step, ErrorCode.TIMEOUT, "the attempt has outrun its timeout")
 
 
@@ -256,6 +261,9 @@ def wake(deps: Deps, timer: Timer) -> tuple[Effect, ...]:
 def _wake(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
     with deps.db.transaction() as session:
         advance = _advance(deps, session, step.run_id)
+        if step.status == StepStatus.WAITING and advance.plan.at(step.no).body is not None:
+            containers.wake(advance, step.no, step.attempt)
+            return tuple(advance.waves())
         if step.status == StepStatus.WAITING:
             waking.complete(advance, step.no, step.attempt, {})
             return tuple(advance.waves())
