@@ -12,7 +12,7 @@ def mermaid(file_or_run: str) -> None:
     """Draw a definition FILE, with no server, or the run of this id with its statuses."""
     from pathlib import Path
 
-    if file_or_run == "-" or Path(file_or_run).is_file():
+    if local.is_file(file_or_run):
         from orchestrator.core.mermaid import draw
 
         compiled, types = local.compile_(Path(file_or_run))
