@@ -1,7 +1,7 @@
 """Following a run: its events in order through every cut, and its end."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from itertools import count
 
 from orchestrator.client.answers import Event, Run
@@ -21,23 +21,29 @@ _END_EVENTS = frozenset({"run.completed", "run.failed", "run.aborted", "run.comp
 _END_STATUSES = frozenset({"success", "failed", "aborted", "compensated"})
 
 
-def events(transport: Transport, run: str, after: int) -> Iterator[Event]:
-    """The events of the run at path `run` from after number `after` to its end, each once."""
-    grace, over = Grace(_GRACE), False
-    while True:
+def events(transport: Transport, run: str, after: int) -> Generator[Event, None, None]:
+    """The events of the run at path `run` from after number `after` to its end, each once.
+
+    What a stream that ended too early still owed is read from the log where the run has ended, else from
+    another stream.
+    """
+    grace = Grace(_GRACE)
+    for streams in count():
+        event: Event | None = None
         try:
+            if streams and _get(transport, run, transport.timeout)["status"] in _END_STATUSES:
+                for event in transport.pages(f"{run}/events", None, after=after):
+                    after = event["seq"]
+                    yield event
+                return
             with transport.stream(f"{run}/stream", after, _SILENCE) as lines:
                 grace.answered()
                 for message in messages(lines):
-                    event: Event = message.json()
+                    event = message.json()
                     after = int(message.id or after)
-                    if event["type"].startswith("run."):
-                        over = event["type"] in _END_EVENTS
                     yield event
-            if over:
+            if event and event["type"] in _END_EVENTS:
                 return
-            # Ended in order and not with the run's end: the API is going, or there was nothing left to replay.
-            over = _get(transport, run, transport.timeout)["status"] in _END_STATUSES
             time.sleep(_NEXT)
         except PASSING as error:
             grace.failed(error)
@@ -45,8 +51,8 @@ def events(transport: Transport, run: str, after: int) -> Iterator[Event]:
 
 def end(transport: Transport, run: str, timeout: float | None) -> Run:
     """The run at path `run` once it has ended. Raises WaitTimedOut after `timeout` seconds."""
-    deadline, grace = Deadline(timeout), Grace(_GRACE)
-    for listened in count():
+    deadline, grace, rest = Deadline(timeout), Grace(_GRACE), 0.0
+    while True:
         try:
             found = _get(transport, run, max(_LEAST_ANSWER, min(transport.timeout, deadline.left)))
         except PASSING as error:
@@ -57,10 +63,9 @@ def end(transport: Transport, run: str, timeout: float | None) -> Run:
             return found
         if timeout is not None and deadline.left <= 0:
             raise WaitTimedOut(found, timeout)
-        if listened:
-            time.sleep(max(0.0, min(deadline.left, _NEXT)))
+        time.sleep(max(0.0, min(deadline.left, rest)))
+        rest = _NEXT
         _listen(transport, run, deadline)
-    raise AssertionError("count() has no end")
 
 
 def _listen(transport: Transport, run: str, deadline: Deadline) -> None:

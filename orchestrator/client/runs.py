@@ -1,6 +1,6 @@
 """`client.runs`: start runs, find them, follow them to their end, control them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.client import follow
@@ -94,7 +94,7 @@ class Runs:
         """The events that a run has so far, from after number `after`."""
         return self._transport.pages(f"{_path(run)}/events", limit, after=after)
 
-    def events(self, run: str, *, after: int = 0) -> Iterator[Event]:
+    def events(self, run: str, *, after: int = 0) -> Generator[Event, None, None]:
         """A run's events from after number `after`, as they come, to its end.
 
         A stream that is cut goes on where it was, every event once; raises what went wrong when the API is

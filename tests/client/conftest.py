@@ -113,19 +113,24 @@ class _Handler(WSGIRequestHandler):
         pass
 
 
+class _OldHandler(_Handler):
+    protocol_version = "HTTP/1.0"  # streams end with their connection
+
+
 Serve = Callable[..., Served]
 
 
 @pytest.fixture
 def serve(database: Database, tmp_path: Path) -> Iterator[Serve]:
-    """`serve(**settings) -> Served`: the API with these settings; every run is checked afterwards."""
+    """`serve(**settings) -> Served`: the API with these settings; `old`: by HTTP/1.0. Every run is checked."""
     ends: list[Callable[[], None]] = []
 
-    def start(**settings: Any) -> Served:
+    def start(*, old: bool = False, **settings: Any) -> Served:
         made = replace(Settings(data_dir=tmp_path / "data", secret_key="a secret of tests alone"), **settings)
         engine = engines.make(database, settings=made)
         faults = Faults(create_app(engine.deps, send=engine.send, broker_answers=lambda: True))
-        server = make_server("127.0.0.1", 0, faults, threaded=True, request_handler=_Handler)
+        handler = _OldHandler if old else _Handler
+        server = make_server("127.0.0.1", 0, faults, threaded=True, request_handler=handler)
         work = threading.Event()
         work.set()
         over = threading.Event()

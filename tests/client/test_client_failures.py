@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import SettingsError
 from orchestrator.cli.connection import connect
 from orchestrator.client import (
     ApiError,
@@ -240,3 +241,5 @@ def test_the_command_lines_key_is_that_of_the_data_directory_unless_one_is_set(
         list(connect(Settings(data_dir=tmp_path, url=served.url, api_key="other")).runs.list())
     with pytest.raises(Unauthorized):
         list(connect(Settings(data_dir=tmp_path / "none", url=served.url)).runs.list())
+    with pytest.raises(SettingsError, match="copy it again"):
+        connect(Settings(data_dir=tmp_path, url=served.url, api_key="ork_\nx"))
