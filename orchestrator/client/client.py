@@ -71,7 +71,7 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Any:
         """Any call of the API that has no method here: `path` from `/api` on, `body` as JSON; the answer's JSON."""
-        if method == "GET":
+        if method.upper() == "GET":
             return self._transport.get(path, **(params or {}))
         return self._transport.write(method, path, body, params=params, idempotency_key=idempotency_key)
 
