@@ -3,7 +3,7 @@
 import click
 
 from orchestrator.cli import local
-from orchestrator.cli.client import connect, segment
+from orchestrator.cli.connection import connect
 
 
 @click.command()
@@ -18,4 +18,4 @@ def mermaid(file_or_run: str) -> None:
         compiled, types = local.compile_(Path(file_or_run))
         click.echo(draw(compiled.plan, types))
     else:
-        click.echo(connect().get(f"/api/runs/{segment(file_or_run)}/mermaid"))
+        click.echo(connect().runs.mermaid(file_or_run))
