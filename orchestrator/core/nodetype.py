@@ -48,9 +48,12 @@ class NodeType:
     slow: takes 100 ms and more, so that a join of such steps is worth a chord.
     one_of: of each group of field names at least one must be given.
     routes: from a node's own fields, the routes it may select (None: it selects none).
+    timeout: seconds that an attempt may take where its node has no timeout; None: as long as it takes.
     mistakes: from fields that are right each by itself, what is wrong with them all the same: JSON pointers
     from the node on, each with a message that says how to mend it.
     shape: the pair of Mermaid brackets, such as ("[", "]").
+    fields: one of them may be called `queue`; then the common field of that name is this type's own, and its
+    steps travel on the type's queue.
     """
 
     type: str
@@ -62,6 +65,12 @@ class NodeType:
     external: bool = False
     queue: str = "steps"
     cost_cents: int = 0
+    timeout: float | None = None
     shape: tuple[str, str] = ("[", "]")
     routes: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
     mistakes: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] | None = None
+
+    @property
+    def owns_queue(self) -> bool:
+        """Whether `queue` is a field of this type's own."""
+        return any(field.name == "queue" for field in self.fields)

@@ -28,7 +28,7 @@ from orchestrator.core.validate_workflow import unsupported
 
 LATER_TYPES = frozenset(
     (
-        *("approval", "celery", "decompose", "emit", "group_chat", "llm", "loop", "parallel", "pause"),
+        *("approval", "decompose", "emit", "group_chat", "llm", "loop", "parallel", "pause"),
         *("pull_request", "signal", "subworkflow", "wait", "worktree"),
     )
 )
@@ -176,7 +176,11 @@ def _check_typed(
         mine = {key: value for key, value in raw.items() if key in known}
         take_fields(report, pointer, mine, known, required, what="a node")
         return None
-    own = {field.name: own_check(field) for field in node_type.fields if field.name not in known}
+    own = {
+        field.name: own_check(field)
+        for field in node_type.fields
+        if field.name not in known or field.name == "queue"
+    }
     needed = (*required, *(field.name for field in node_type.fields if field.required))
     what, before = f"a node of type {node_type.type}", report.count
     meant = take_fields(report, pointer, raw, {**known, **own}, needed, what=what)

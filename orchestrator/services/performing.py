@@ -128,6 +128,7 @@ def prepare(deps: Deps, claimed: Claimed, names: Names) -> tuple[StepContext, di
         deadline=None if node.timeout is None else time.monotonic() + node.timeout,
         cancelled=claimed.given_up,
         lost=_lost(deps, claimed),
+        no=claimed.no,
     )
     return ctx, resolved
 

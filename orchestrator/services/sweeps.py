@@ -23,7 +23,7 @@ from orchestrator.core import decide
 from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
 from orchestrator.core.outcome import Failed, StepError
 from orchestrator.core.plan import PlanNode
-from orchestrator.services import claiming, stopping, waking
+from orchestrator.services import claiming, looking, stopping, waking
 from orchestrator.services.advance import Advance
 from orchestrator.services.completing import Completion
 from orchestrator.services.crash import crash_point
@@ -237,10 +237,12 @@ def wake(deps: Deps, timer: Timer) -> tuple[Effect, ...]:
     """What an in-process timer does when it fires; the sweep does the same a little later."""
     with deps.db.read() as session:
         step = sweeps.due_one(session, timer.run_id, timer.no, timer.attempt)
-    return () if step is None else _wake(deps, step)
+    return () if step is None else _wake(deps, step, timer.seconds)
 
 
-def _wake(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
+def _wake(deps: Deps, step: DueStep, after: float | None = None) -> tuple[Effect, ...]:
+    if step.status == StepStatus.WAITING and looking.asks(deps, step.run_id, step.no):
+        return looking.look(deps, step.run_id, step.no, step.attempt, after)
     with deps.db.transaction() as session:
         advance = _advance(deps, session, step.run_id)
         if step.status == StepStatus.WAITING:
