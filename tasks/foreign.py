@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from amqp.exceptions import PreconditionFailed  # type: ignore[import-untyped]
 from celery import Celery, Signature, states
-from celery.backends.base import KeyValueStoreBackend
+from celery.backends.base import BaseKeyValueStoreBackend
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import DecodeError
 
@@ -22,6 +21,7 @@ from orchestrator.ports import ForeignCall, ForeignError, ForeignValue
 
 BREAKER_SECONDS = 1.0
 _WAKE_QUEUE = "control"
+_PRECONDITION_FAILED = 406  # of AMQP
 T = TypeVar("T")
 
 
@@ -107,13 +107,16 @@ def _publish(app: Celery, call: ForeignCall) -> None:
 
     try:
         publish([own, Queue(call.queue)])
-    except PreconditionFailed:  # the application declared its queue in a way of its own; there it is
-        publish([own])
+    except Exception as error:
+        if getattr(error, "reply_code", None) != _PRECONDITION_FAILED:
+            raise
+        publish([own])  # the application declared its queue in a way of its own; there it is
 
 
 def _wake(app: Celery, call: ForeignCall) -> Signature:
-    """Sent by the foreign worker. By exchange and key: by queue it would declare ours in its own way."""
-    options = {"exchange": _WAKE_QUEUE, "routing_key": _WAKE_QUEUE, "ignore_result": True}
+    """Sent by the foreign worker, as we read it. By queue it would declare ours in its own way."""
+    place = {"exchange": _WAKE_QUEUE, "routing_key": _WAKE_QUEUE}
+    options = place | {"serializer": "json", "ignore_result": True}
     return Signature("orchestrator.answered", args=call.wakes, immutable=True, app=app, options=options)
 
 
@@ -133,7 +136,7 @@ def _result(backend: Any, task_id: str) -> ForeignValue | ForeignError | None:
 
 def _meta(backend: Any, task_id: str) -> dict[str, Any]:
     """A result as it is stored. Celery's own way would build the exception that another application names."""
-    if not isinstance(backend, KeyValueStoreBackend):
+    if not isinstance(backend, BaseKeyValueStoreBackend):
         return dict(backend.get_task_meta(task_id, cache=False))
     stored = backend.get(backend.get_key_for_task(task_id))
     found = {} if stored is None else backend.decode(stored)

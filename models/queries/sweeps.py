@@ -133,7 +133,7 @@ def expired_leases(session: Session, limit: int) -> list[DueStep]:
 def timed_out(session: Session, limit: int) -> list[DueStep]:
     """Steps whose attempt has outrun its timeout by a second, which its own worker has to end it.
 
-    That of a parked attempt stands still while its run is paused.
+    That of a parked attempt stands still while its run is paused, unless that is being stopped.
     """
     grace = clock(session) - 1.0
     return _all(
@@ -143,7 +143,7 @@ def timed_out(session: Session, limit: int) -> list[DueStep]:
         .where(
             Step.timeout_at.is_not(None),
             Step.timeout_at < datetime.fromtimestamp(grace, UTC),
-            or_(Step.status == "running", Run.status == "running"),
+            or_(Step.status == "running", Run.status == "running", Run.stopping.is_not(None)),
         )
         .order_by(Step.timeout_at)
         .limit(limit),

@@ -22,11 +22,15 @@ FIRST, SOONEST, LATEST = 0.1, 1.0, 30.0
 
 
 def asks(deps: Deps, run_id: str, no: int) -> bool:
-    """Whether the handler of a step can be asked for its answer; a timer's cannot."""
+    """Whether the handler of a step can be asked for its answer; a timer's cannot.
+
+    A type that this worker lacks may have one to ask, in another worker: its step is put off.
+    """
     with deps.db.read() as session:
         info = runs.info(session, run_id)
         plan = None if info is None else deps.plans.get(session, info.version_id)
-    return plan is not None and isinstance(_handler(deps, plan.at(no).type), Answering)
+    handler = None if plan is None else _handler(deps, plan.at(no).type)
+    return handler is None or isinstance(handler, Answering)
 
 
 def woken(deps: Deps, run_id: str, no: int, attempt: int) -> tuple[Effect, ...]:

@@ -4,13 +4,16 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from sqlalchemy import select
 
 from models.database import Database
+from models.outbox import Outbox
 from orchestrator.core.document import Limits, parse
 from orchestrator.services import deps as services
 from orchestrator.services import runs
@@ -55,9 +58,14 @@ def foreign(stack: Settings, tmp_path: Path) -> Iterator[Foreign]:
 
 
 @pytest.fixture
-def begin(stack: Settings, workers: StartWorker, programs: StartProgram, tmp_path: Path) -> Begin:
+def worker(stack: Settings, workers: StartWorker) -> Program:
+    """A worker of ours."""
+    return workers(replace(stack, log_level="debug"))  # which names the tasks that it carries
+
+
+@pytest.fixture
+def begin(stack: Settings, worker: Program, programs: StartProgram, tmp_path: Path) -> Begin:
     """`begin(account, timeout=None) -> run id`: our workers are there, and a run of the workflow starts."""
-    workers(stack)
     definition = tmp_path / "monthly-report.json"
     definition.write_text(json.dumps(parse(WORKFLOW, media="yaml", limits=Limits()).data))
 
@@ -90,7 +98,9 @@ def outputs(ours: Engine, run_id: str) -> list[Any]:
     return [attempt.output for attempt in attempts.attempts(ours, run_id, "report")]
 
 
-def test_a_worker_of_another_application_does_the_step(foreign: Foreign, begin: Begin, ours: Engine) -> None:
+def test_a_worker_of_another_application_does_the_step(
+    foreign: Foreign, begin: Begin, ours: Engine, worker: Program
+) -> None:
     assert "orchestrator" not in APPLICATION
     assert len([line for line in APPLICATION.splitlines() if line.strip()]) <= 15
     foreign()
@@ -98,6 +108,7 @@ def test_a_worker_of_another_application_does_the_step(foreign: Foreign, begin: 
     ends(ours, run_id, "success")
     assert outputs(ours, run_id) == [{"account": "acme", "pages": 3, "key": f"{run_id}:report"}]
     assert ours.data(run_id).variables == {"pages": 3}
+    worker.wait_until("Task orchestrator.answered[")
 
 
 @pytest.mark.parametrize("broker_kind", ["redis"])
@@ -136,6 +147,7 @@ def test_the_task_of_an_aborted_run_is_not_begun(foreign: Foreign, begin: Begin,
     actor = Actor(workspace_id=workspace(ours, second), key_id="test", scopes=frozenset(), name="test")
     runs.abort(ours.deps, actor, second, "no longer wanted")
     execute(ours, "UPDATE outbox SET due_at = :at", at=attempts.long_ago(ours))
+    poll(lambda: stops(ours) == 0, 20, "the stop")
     ends(ours, second, "aborted")
     ends(ours, first, "success")
     busy.wait_until(f"Discarding revoked task: reports.build[{task_id}]")
@@ -143,6 +155,11 @@ def test_the_task_of_an_aborted_run_is_not_begun(foreign: Foreign, begin: Begin,
         stored = poll(lambda: client.get(f"celery-task-meta-{task_id}"), 10, "the revoked task's result")
     assert json.loads(stored)["status"] == "REVOKED"
     assert_run_sound(ours.deps, second)
+
+
+def stops(ours: Engine) -> int:
+    with ours.deps.db.read() as session:
+        return len(session.execute(select(Outbox.id)).all())
 
 
 def workspace(ours: Engine, run_id: str) -> str:
