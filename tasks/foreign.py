@@ -37,6 +37,7 @@ class CeleryTasks:
     steps waits for a dead backend once."""
 
     app: Callable[[], Celery] = _ours
+    _backend: Any = None
     _closed_until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -54,7 +55,7 @@ class CeleryTasks:
         if closed:
             raise UnavailableError("the result backend did not answer a moment ago")
         try:
-            return _reached(lambda: _result(self.app().backend, task_id), "the result was not read")
+            return _reached(lambda: _result(self._results(), task_id), "the result was not read")
         except UnavailableError:
             with self._lock:
                 self._closed_until = time.monotonic() + BREAKER_SECONDS
@@ -62,11 +63,18 @@ class CeleryTasks:
 
     def forget(self, task_id: str) -> None:
         """See `ports.ForeignTasks`."""
-        _reached(lambda: self.app().backend.forget(task_id), "the result was not removed")
+        _reached(lambda: self._results().forget(task_id), "the result was not removed")
 
     def revoke(self, task_id: str) -> None:
         """See `ports.ForeignTasks`."""
         _reached(lambda: self.app().control.revoke(task_id, terminate=False), "the task was not revoked")
+
+    def _results(self) -> Any:
+        """One client for all threads: Celery would make one for each, and timers are threads."""
+        with self._lock:
+            if self._backend is None:
+                self._backend = self.app().backend
+            return self._backend
 
 
 def _reached(act: Callable[[], T], what: str) -> T:

@@ -45,6 +45,11 @@ class Claimed:
     def no(self) -> int:
         return self.node.no
 
+    @property
+    def default_key(self) -> str:
+        """The step's idempotency key where its node has none of its own."""
+        return f"{self.info.id}:{self.path}"
+
 
 class RunCache:
     """What never changes of the runs that this process worked on last."""

@@ -87,7 +87,7 @@ def _parked(claimed: Claimed) -> Parked:
         workspace_id=claimed.info.workspace_id,
         path=claimed.path,
         attempt=claimed.attempt,
-        idempotency_key=claimed.idempotency_key or f"{claimed.info.id}:{claimed.path}",
+        idempotency_key=claimed.idempotency_key or claimed.default_key,
     )
 
 

@@ -145,7 +145,7 @@ def _idempotency_key(deps: Deps, claimed: Claimed, names: Names) -> str:
     if claimed.idempotency_key is not None:
         return claimed.idempotency_key
     if claimed.node.idempotency_key is None:
-        return f"{claimed.info.id}:{claimed.path}"
+        return claimed.default_key
     key = values.resolve(claimed.node.idempotency_key, names.without_env())
     with deps.db.transaction() as session:
         text = key if isinstance(key, str) else dump_json(key)
