@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import redis
 from sqlalchemy import func, select
 
 from benchmarks import place, workers

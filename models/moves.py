@@ -42,6 +42,7 @@ class Move:
     None keeps. lease, timeout: seconds from the database's now. due: seconds since 1970. undecided, live:
     counters to set (closures of skips, resets). live_in: the in-edges that a reset step keeps as live. A step
     that is reset (to pending) forgets its tries, route and out-edges. more: further members of the event's data.
+    A step that parks keeps its attempt's timeout.
     """
 
     no: int

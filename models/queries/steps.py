@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult, func, select, text, tuple_, update
@@ -164,6 +165,31 @@ def unsend(session: Session, run_id: str, nos: Collection[int]) -> None:
 def unsend_all(session: Session, run_id: str) -> None:
     """A run was paused: what is queued stays, unsent."""
     session.execute(update(Step).where(Step.run_id == run_id, Step.status == "queued").values(sent_at=None))
+
+
+def put_off_timeouts(session: Session, run_id: str, seconds: float) -> None:
+    """A run was paused for so long: the timeouts of its parked steps have stood still."""
+    parked = select(Step.no, Step.timeout_at).where(Step.run_id == run_id, Step.status == "waiting")
+    for no, at in session.execute(parked).all():
+        if at is not None:
+            own = update(Step).where(Step.run_id == run_id, Step.no == no)
+            session.execute(own.values(timeout_at=at + timedelta(seconds=seconds)))
+
+
+def put_off(session: Session, run_id: str, no: int, number: int, due: float) -> None:
+    """Nothing has come yet for a parked attempt: it is looked for again at `due`, seconds since 1970."""
+    session.execute(
+        update(Step)
+        .where(Step.run_id == run_id, Step.no == no, Step.attempt == number, Step.status == "waiting")
+        .values(due_at=datetime.fromtimestamp(due, UTC))
+    )
+
+
+def claimed_at(session: Session, run_id: str, no: int, number: int) -> datetime | None:
+    """When an attempt began."""
+    return session.execute(
+        select(Attempt.claimed_at).where(Attempt.run_id == run_id, Attempt.no == no, Attempt.number == number)
+    ).scalar_one_or_none()
 
 
 def reserved(session: Session, run_id: str, no: int, number: int) -> int:

@@ -53,9 +53,12 @@ class NodeType:
     routes: from a node's own fields, the routes it may select (None: it selects none).
     needs: from a node's own fields, the further fields that it must have.
     container: it has a body, runs it once a branch, and is evaluated by the engine.
+    timeout: seconds that an attempt may take where its node has no timeout; None: as long as it takes.
     mistakes: from fields that are right each by itself, what is wrong with them all the same: JSON pointers
     from the node on, each with a message that says how to mend it.
     shape: the pair of Mermaid brackets, such as ("[", "]").
+    fields: one of them may be called `queue`; then the common field of that name is this type's own, and its
+    steps travel on the type's queue.
     """
 
     type: str
@@ -67,8 +70,14 @@ class NodeType:
     external: bool = False
     queue: str = "steps"
     cost_cents: int = 0
+    timeout: float | None = None
     shape: tuple[str, str] = ("[", "]")
     routes: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
     needs: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
     container: bool = False
     mistakes: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] | None = None
+
+    @property
+    def owns_queue(self) -> bool:
+        """Whether `queue` is a field of this type's own."""
+        return any(field.name == "queue" for field in self.fields)

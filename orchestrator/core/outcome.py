@@ -70,7 +70,9 @@ class Failed:
 class Waiting:
     """The step parks, without worker or lease, until something outside completes it.
 
-    `seconds` from now until the step wakes by itself and succeeds (a timer); None: only from outside.
+    `seconds` from now until the step wakes by itself: its handler is asked for the answer where it can give one
+    (`ports.Answering`), and again at growing intervals; otherwise the step succeeds (a timer). None: only from
+    outside.
     """
 
     reason: str

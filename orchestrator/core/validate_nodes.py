@@ -28,7 +28,7 @@ from orchestrator.core.validate_workflow import unsupported
 
 LATER_TYPES = frozenset(
     (
-        *("approval", "celery", "decompose", "emit", "group_chat", "llm", "pause"),
+        *("approval", "decompose", "emit", "group_chat", "llm", "pause"),
         *("pull_request", "signal", "subworkflow", "wait", "worktree"),
     )
 )
@@ -177,7 +177,11 @@ def _check_typed(
         mine = {key: value for key, value in raw.items() if key in known}
         take_fields(report, pointer, mine, known, required, what="a node")
         return None
-    own = {field.name: own_check(field) for field in node_type.fields if field.name not in known}
+    own = {
+        field.name: own_check(field)
+        for field in node_type.fields
+        if field.name not in known or field.name == "queue"
+    }
     more = () if node_type.needs is None else node_type.needs(raw)
     needed = (*required, *(field.name for field in node_type.fields if field.required), *more)
     what, before = f"a node of type {node_type.type}", report.count

@@ -1,9 +1,11 @@
 """Starts runs from a process of its own: `python -m tests.support.starter FILE…`, a JSON definition each.
 
-Prints a line `name run_id` for each; what the environment names is what it publishes to.
+Prints a line `name run_id` for each; what the environment names is what it publishes to. `STARTER_TRIGGER` is the
+members of the runs' trigger, as JSON.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -19,11 +21,12 @@ def main(files: list[str]) -> None:
     settings = load()
     assert app.app.conf.broker_url == settings.broker
     made = engine.make(Database(settings.database), settings=settings)
+    given = json.loads(os.environ.get("STARTER_TRIGGER", "{}"))
     send = canvas.sender(made.deps)
     for file in files:
         definition = json.loads(Path(file).read_text())
         made.publish(definition)
-        created = runs.create(made.deps, made.actor, definition["name"], Trigger())
+        created = runs.create(made.deps, made.actor, definition["name"], Trigger(**given))
         send(created.effects)
         print(definition["name"], created.run_id, flush=True)
 
