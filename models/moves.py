@@ -40,7 +40,8 @@ class Move:
 
     bump: added to the attempt (1 starts one, or raises the fence). tries: added. losses: 0 resets, 1 adds one,
     None keeps. lease, timeout: seconds from the database's now. due: seconds since 1970. undecided, live:
-    counters to set (closures of skips). more: further members of the event's data.
+    counters to set (closures of skips). more: further members of the event's data. A step that parks keeps its
+    attempt's timeout.
     """
 
     no: int

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult, func, select, text, tuple_, update
@@ -151,6 +152,15 @@ def unsend(session: Session, run_id: str, nos: Collection[int]) -> None:
 def unsend_all(session: Session, run_id: str) -> None:
     """A run was paused: what is queued stays, unsent."""
     session.execute(update(Step).where(Step.run_id == run_id, Step.status == "queued").values(sent_at=None))
+
+
+def put_off_timeouts(session: Session, run_id: str, seconds: float) -> None:
+    """A run was paused for so long: the timeouts of its parked steps have stood still."""
+    parked = select(Step.no, Step.timeout_at).where(Step.run_id == run_id, Step.status == "waiting")
+    for no, at in session.execute(parked).all():
+        if at is not None:
+            own = update(Step).where(Step.run_id == run_id, Step.no == no)
+            session.execute(own.values(timeout_at=at + timedelta(seconds=seconds)))
 
 
 def reserved(session: Session, run_id: str, no: int, number: int) -> int:

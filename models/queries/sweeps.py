@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Select, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from models.run import Run
@@ -131,12 +131,20 @@ def expired_leases(session: Session, limit: int) -> list[DueStep]:
 
 
 def timed_out(session: Session, limit: int) -> list[DueStep]:
-    """Steps whose attempt has outrun its timeout by a second, which its own worker has to end it."""
+    """Steps whose attempt has outrun its timeout by a second, which its own worker has to end it.
+
+    That of a parked attempt stands still while its run is paused.
+    """
     grace = clock(session) - 1.0
     return _all(
         session,
         _due_steps()
-        .where(Step.timeout_at.is_not(None), Step.timeout_at < datetime.fromtimestamp(grace, UTC))
+        .join(Run, Run.id == Step.run_id)
+        .where(
+            Step.timeout_at.is_not(None),
+            Step.timeout_at < datetime.fromtimestamp(grace, UTC),
+            or_(Step.status == "running", Run.status == "running"),
+        )
         .order_by(Step.timeout_at)
         .limit(limit),
     )

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from models.database import Database
 from models.moves import AttemptChange, AttemptResult, Move, Transition
-from models.queries import runs, transitions
+from models.queries import runs, steps, transitions
 from models.queries.runs import RunInfo
 from models.queries.steps import Stored
 from models.states import StepStatus
@@ -111,6 +111,24 @@ def claim(
         reserved=reserved,
         queue=node.queue,
         known=known,
+    )
+
+
+def as_held(deps: Deps, session: Session, info: RunInfo, row: steps.Hot) -> Claimed:
+    """A step's present attempt as its worker held it, for whoever ends it in the worker's place."""
+    plan = deps.plans.get(session, info.version_id)
+    return Claimed(
+        info=info,
+        plan=plan,
+        node=effective(info, plan.at(row.no)),
+        path=row.path,
+        attempt=row.attempt,
+        tries=row.tries,
+        losses=row.losses,
+        live_in=row.live_in,
+        idempotency_key=row.idempotency_key,
+        reserved=steps.reserved(session, info.id, row.no, row.attempt),
+        queue=row.queue,
     )
 
 

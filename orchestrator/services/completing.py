@@ -39,10 +39,11 @@ _ATTEMPT_STATUS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What is written when a body has ended."""
+    """What is written when a body has ended. `source`: a parked step is completed out of `waiting`."""
 
     deps: Deps
     claimed: Claimed
+    source: StepStatus = StepStatus.RUNNING
     in_chord: bool = False
     go_on: bool = False
 
@@ -240,7 +241,7 @@ class Completion:
         return Move(
             no=self.claimed.no,
             fence=self.claimed.attempt,
-            sources=(StepStatus.RUNNING,),
+            sources=(self.source,),
             to=to,
             event=event,
             more=more,
@@ -270,7 +271,9 @@ class Completion:
         return 0 if isinstance(done, inline.Inlined) else attempts.cost(self.deps, self.claimed, done)
 
     def _settle(self, advance: Advance, done: Performed | inline.Inlined) -> None:
-        if not self.claimed.info.has_budget:
+        """Pay for what has ended; a step that parks keeps its reservation, for its work goes on elsewhere."""
+        parked = any(moved.status is StepStatus.WAITING for moved in advance.moved)
+        if parked or not self.claimed.info.has_budget:
             return
         paid = self._paid(done)
         budget = runs.settle(advance.session, advance.info.id, self.claimed.reserved, paid)

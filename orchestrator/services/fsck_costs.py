@@ -6,6 +6,8 @@ from models.states import RUN_TERMINAL, StepStatus
 from models.step import Attempt
 from orchestrator.services.fsck_record import Check, Record, Violation
 
+_HOLDS = (StepStatus.RUNNING, StepStatus.WAITING)
+
 
 def reservations_fit(record: Record) -> Iterator[Violation]:
     """At each start spent + reserved ≤ limit. Before the last resume the limit may have been another one."""
@@ -31,7 +33,7 @@ def _held(record: Record) -> Iterator[tuple[int, str | None, int]]:
             held += attempt.cost_microcents - attempt.reserved_microcents if attempt else 0
         if change is None:
             continue
-        if change.before.status is StepStatus.RUNNING:
+        if change.before.status in _HOLDS and change.after.status is not StepStatus.WAITING:
             ended = _attempt(record, change.path, change.before.attempt)
             held += _paid(ended) - ended.reserved_microcents if ended else 0
         if change.after.status is StepStatus.RUNNING:
@@ -51,14 +53,15 @@ def _paid(attempt: Attempt) -> int:
 
 
 def sums_agree(record: Record) -> Iterator[Violation]:
-    """The run's cost is its attempts'; a budget holds what runs, nothing at the end, and has spent the cost."""
+    """The run's cost is its attempts'; a budget holds what runs or is parked, nothing at the end, and has spent
+    the cost."""
     run, budget = record.rows.run, record.rows.budget
     cost = sum(attempt.cost_microcents for attempt in record.rows.attempts)
     if run.cost_microcents != cost:
         yield record.broken(5, f"the run cost {run.cost_microcents} micro-cents, its attempts {cost}")
     if budget is None:
         return
-    reserved = sum(a.reserved_microcents for a in record.rows.attempts if a.status == "running")
+    reserved = sum(a.reserved_microcents for a in record.rows.attempts if a.status in ("running", "waiting"))
     if budget.reserved_microcents != reserved:
         yield record.broken(
             5, f"{budget.reserved_microcents} micro-cents are reserved, what runs holds {reserved}"

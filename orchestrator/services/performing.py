@@ -62,13 +62,27 @@ def perform(deps: Deps, claimed: Claimed) -> Performed:
         input_digest=data.digest(ctx.input),
         dispatched=True,
     )
-    match kept.outcome:
+    return _judged(deps, claimed, names, kept)
+
+
+def taken(deps: Deps, claimed: Claimed, said: Succeeded | Failed) -> Performed:
+    """What is taken of an outcome that came from outside for a parked attempt: as if its handler had said it.
+
+    Raises OUTAGES, what the database raises.
+    """
+    names = names_of(deps, claimed)
+    outcome = asking.terms(deps, names.secrets()).accept(said)
+    return _judged(deps, claimed, names, Performed(outcome=outcome, dispatched=True))
+
+
+def _judged(deps: Deps, claimed: Claimed, names: Names, done: Performed) -> Performed:
+    match done.outcome:
         case Succeeded() as outcome:
-            return _accept_output(deps, claimed, names, kept, outcome)
+            return _accept_output(deps, claimed, names, done, outcome)
         case Failed():
-            return replace(kept, digits=decide.edges_on_failure(claimed.node))
+            return replace(done, digits=decide.edges_on_failure(claimed.node))
         case Waiting() | Paused() | Cancelled():
-            return kept
+            return done
 
 
 def names_of(deps: Deps, claimed: Claimed) -> Names:

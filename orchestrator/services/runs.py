@@ -238,7 +238,7 @@ def resume(
         if budget is not None:
             runs.raise_budget(session, run_id, budget["limit_cents"] * MICROCENTS)
         _check_budget(session, run_id)
-        _put_off_timeout(deps, session, run_id, state)
+        _put_off_timeouts(deps, session, run_id, state)
         runs.move(session, run_id, RunStatus.RUNNING, "run.resumed", actor=actor.name)
         for row in steps.paused(session, run_id):
             _check_input(row.expected, given or {})
@@ -249,10 +249,11 @@ def resume(
         return effects
 
 
-def _put_off_timeout(deps: Deps, session: Session, run_id: str, state: RunState) -> None:
-    """The run's timeout has stood still while it was paused."""
+def _put_off_timeouts(deps: Deps, session: Session, run_id: str, state: RunState) -> None:
+    """The timeouts of the run and of its parked steps have stood still while it was paused."""
+    real = sweeps.clock(session) - runs.paused_at(session, run_id).timestamp()
+    steps.put_off_timeouts(session, run_id, real)
     if state.timeout_at is not None:
-        real = sweeps.clock(session) - runs.paused_at(session, run_id).timestamp()
         paused = timedelta(seconds=real / deps.clock.real(1.0))
         runs.set_timeout(session, run_id, state.timeout_at + paused)
 

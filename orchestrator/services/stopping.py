@@ -20,6 +20,8 @@ from orchestrator.core.skips import CHUNK
 from orchestrator.services import claiming
 from orchestrator.services.deps import Deps
 
+_HOLDS = (StepStatus.RUNNING, StepStatus.WAITING)  # an attempt that has begun, and what it reserved
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
@@ -33,6 +35,8 @@ def stop(
     deps: Deps, session: Session, plan: Plan, info: RunInfo, status: RunStatus, *, spare_running: bool = False
 ) -> Stopped:
     """Close a run's steps; it ends as `status` when the last one that is let end has ended.
+
+    A slow step that is parked works elsewhere, and is treated as one that runs.
 
     `spare_running` lets everything that runs end (budget); otherwise only external commitments are.
     """
@@ -49,10 +53,10 @@ def stop(
                 stopping=status.value,
             ),
         )
-    running = [(row.no, row.attempt) for row in closed if row.status == StepStatus.RUNNING]
-    if info.has_budget and running:
+    held = [(row.no, row.attempt) for row in closed if row.status in _HOLDS]
+    if info.has_budget and held:
         cost = sum(move.result.cost for move in moves if move.result is not None)
-        runs.settle(session, info.id, steps.reserved_by(session, info.id, running), cost)
+        runs.settle(session, info.id, steps.reserved_by(session, info.id, held), cost)
     return Stopped(open_steps=len(rows) - len(closed), effects=_end_work(session, plan, info.id, closed))
 
 
@@ -66,7 +70,7 @@ def end_work(session: Session, run_id: str, no: int, attempts: Iterable[int]) ->
 
 def under_way(session: Session, run_id: str, row: Hot) -> tuple[int, ...]:
     """The attempts of a step whose work may go on elsewhere: the present one, and those that were lost."""
-    present = (row.attempt,) if row.status in (StepStatus.RUNNING, StepStatus.WAITING) else ()
+    present = (row.attempt,) if row.status in _HOLDS else ()
     lost = steps.lost_attempts(session, run_id, row.no) if row.losses else ()
     return (*present, *lost)
 
@@ -81,7 +85,9 @@ def _end_work(session: Session, plan: Plan, run_id: str, closed: Sequence[Hot]) 
 
 
 def _is_let_end(plan: Plan, row: Hot, spare_running: bool) -> bool:
-    return row.status == StepStatus.RUNNING and (spare_running or plan.at(row.no).lets_end)
+    node = plan.at(row.no)
+    works = row.status == StepStatus.RUNNING or (node.slow and row.status == StepStatus.WAITING)
+    return works and (spare_running or node.lets_end)
 
 
 def _move(deps: Deps, node: PlanNode, row: Hot) -> Move:
@@ -98,7 +104,8 @@ def _move(deps: Deps, node: PlanNode, row: Hot) -> Move:
         )
     result = None
     if status is not StepStatus.RETRYING:
-        cost = claiming.estimate(deps, node) if status is StepStatus.RUNNING else 0
+        elsewhere = node.slow and status is StepStatus.WAITING
+        cost = claiming.estimate(deps, node) if elsewhere or status is StepStatus.RUNNING else 0
         result = AttemptResult(status="aborted", cost=cost)
     return Move(
         no=row.no,

@@ -16,6 +16,7 @@ from models.database import OUTAGES
 from models.errors import ErrorCode
 from models.moves import AttemptChange, AttemptResult, Move
 from models.queries import idempotency, outbox, runs, stamps, steps, sweeps
+from models.queries.runs import RunInfo
 from models.queries.sweeps import Backlog, DueStep
 from models.states import RunStatus, StepStatus
 from orchestrator.core import decide
@@ -24,12 +25,10 @@ from orchestrator.core.outcome import Failed, StepError
 from orchestrator.core.plan import PlanNode
 from orchestrator.services import claiming, stopping, waking
 from orchestrator.services.advance import Advance
-from orchestrator.services.claiming import Claimed
 from orchestrator.services.completing import Completion
 from orchestrator.services.crash import crash_point
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import KEPT
-from orchestrator.services.overrides import effective
 from orchestrator.services.performing import Performed
 
 _log = structlog.get_logger(__name__)
@@ -172,7 +171,7 @@ def _lost(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
 
 
 def timeouts(deps: Deps) -> Swept:
-    """Fail attempts and runs that have outrun their timeout."""
+    """Fail attempts, parked ones too, and runs that have outrun their timeout."""
     with deps.db.read() as session:
         found = sweeps.timed_out(session, BATCH)
         outrun = sweeps.timed_out_runs(session, deps.clock.now(), BATCH)
@@ -204,34 +203,22 @@ def _time_out_run(deps: Deps, run_id: str) -> tuple[Effect, ...]:
 
 
 def _fail(deps: Deps, session: Session, step: DueStep, code: ErrorCode, message: str) -> tuple[Effect, ...]:
-    """Fail a running attempt in the place of its worker; its retry policy and error port apply."""
+    """Fail an attempt in the place of its worker, a parked one too; its retry policy and error port apply."""
     runs.lock(session, step.run_id)
     (now,) = steps.hot(session, step.run_id, [step.no])
-    if now.status != StepStatus.RUNNING or now.attempt != step.attempt:
+    if now.status != step.status or now.attempt != step.attempt:
         return ()
-    advance = _advance(deps, session, step.run_id)
-    node = effective(advance.info, advance.plan.at(step.no))
+    claimed = claiming.as_held(deps, session, _info(session, step.run_id), now)
     if code is ErrorCode.WORKER_LOST:
-        node = _without_retry(node)
-    claimed = Claimed(
-        info=advance.info,
-        plan=advance.plan,
-        node=node,
-        path=step.path,
-        attempt=step.attempt,
-        tries=step.tries,
-        losses=step.losses,
-        live_in=step.live_in,
-        idempotency_key=None,
-        reserved=steps.reserved(session, step.run_id, step.no, step.attempt),
-        queue=step.queue,
-    )
+        claimed = replace(claimed, node=_without_retry(claimed.node))
+    node = claimed.node
     done = Performed(
         outcome=Failed(error=StepError.of(code, message)),
         digits=decide.edges_on_failure(node),
         dispatched=True,
     )
-    effects, _ = Completion(deps=deps, claimed=claimed).write(session, done)
+    source = StepStatus(now.status)
+    effects, _ = Completion(deps=deps, claimed=claimed, source=source).write(session, done)
     if not node.slow:
         return tuple(effects)
     work = stopping.under_way(session, step.run_id, now)
@@ -287,9 +274,14 @@ def answers(deps: Deps) -> Swept:
         return Swept(found=idempotency.purge(session, expired, BATCH))
 
 
-def _advance(deps: Deps, session: Session, run_id: str) -> Advance:
+def _info(session: Session, run_id: str) -> RunInfo:
     info = runs.info(session, run_id)
     assert info is not None, f"step of run {run_id}, which is not there"
+    return info
+
+
+def _advance(deps: Deps, session: Session, run_id: str) -> Advance:
+    info = _info(session, run_id)
     return Advance(deps=deps, session=session, plan=deps.plans.get(session, info.version_id), info=info)
 
 
