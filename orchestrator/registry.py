@@ -16,6 +16,7 @@ BUILT_IN = {
     "noop": "orchestrator.handlers.noop:NoopHandler",
     "router": "orchestrator.handlers.router:RouterHandler",
     "set": "orchestrator.handlers.set:SetHandler",
+    "subworkflow": "orchestrator.handlers.subworkflow:SubworkflowHandler",
     "transform": "orchestrator.handlers.transform:TransformHandler",
 }
 

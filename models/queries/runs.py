@@ -59,6 +59,17 @@ class RunInfo:
     priority: int
     inputs: Any
     overrides: Any
+    parent_run_id: str | None = None
+    parent_step: str | None = None
+    parent_attempt: int | None = None
+    detached: bool = False
+    depth: int = 0
+    budget_run_id: str | None = None
+
+    @property
+    def budget_id(self) -> str:
+        """The run that holds the budget that this one draws on, where it has one."""
+        return self.budget_run_id or self.id
 
 
 def info(session: Session, run_id: str) -> RunInfo | None:
@@ -73,6 +84,12 @@ def info(session: Session, run_id: str) -> RunInfo | None:
             Run.priority,
             RunData.inputs,
             RunData.overrides,
+            Run.parent_run_id,
+            Run.parent_step,
+            Run.parent_attempt,
+            Run.detached,
+            Run.depth,
+            Run.budget_run_id,
         )
         .join(Workflow, Workflow.id == Run.workflow_id)
         .join(RunData, RunData.run_id == Run.id)
@@ -270,6 +287,11 @@ def budget(session: Session, run_id: str) -> BudgetState | None:
 def raise_budget(session: Session, run_id: str, limit_microcents: int) -> None:
     """Set a run's limit."""
     session.execute(update(Budget).where(Budget.run_id == run_id).values(limit_microcents=limit_microcents))
+
+
+def cost(session: Session, run_id: str) -> int:
+    """What a run has cost so far, in micro-cents."""
+    return int(session.execute(select(Run.cost_microcents).where(Run.id == run_id)).scalar_one())
 
 
 def add_cost(session: Session, run_id: str, microcents: int) -> None:

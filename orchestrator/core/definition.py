@@ -17,7 +17,7 @@ from orchestrator.core.fields import is_a
 from orchestrator.core.nodetype import NodeType
 from orchestrator.core.plan import Plan
 from orchestrator.core.report import Report
-from orchestrator.core.scope import EdgeSpec, Scope
+from orchestrator.core.scope import EdgeSpec, NodeSpec, Scope
 from orchestrator.core.stages import construct, estimate
 from orchestrator.core.validate_edges import check_edges
 from orchestrator.core.validate_graph import check_graph
@@ -33,7 +33,8 @@ class Compiled:
 
     definition: the document with chains spelt out, `fallback` as its error edge, handles and routes explicit;
     compiling it again gives the same. digest: SHA-256 of it in hex, the same for YAML and JSON and any order
-    of keys. classification: `{class, reasons}`. The estimate is a lower bound once bodies of unknown count exist.
+    of keys. classification: `{class, reasons}`. The estimate is a lower bound where a workflow is called whose
+    cost nobody estimated.
     """
 
     definition: dict[str, Any]
@@ -77,8 +78,13 @@ def compile_definition(
         plan=construct(data, scope, found, names, short=classification.name == SHORT),
         classification=classification.to_json(),
         estimated_cost_cents=cost.dearest([estimate(node) or 0 for node in scope.nodes], choices),
-        estimate_is_lower_bound=False,
+        estimate_is_lower_bound=any(_of_unknown_cost(node) for node in scope.nodes),
     )
+
+
+def _of_unknown_cost(node: NodeSpec) -> bool:
+    """What is called may change between this estimate and the run."""
+    return node.type is not None and node.type.calls and "estimated_cost_cents" not in node.raw
 
 
 def digest(definition: Mapping[str, Any]) -> str:

@@ -63,6 +63,7 @@ class PlanNode:
     need: live in-edges needed to start, None = every in-edge decided and at least one live.
     refs: nodes whose outputs or errors its own fields, mapping, `when` and key name.
     edge_refs: the same for the `when` of its out-edges.
+    calls: its attempts wait for a run that they call, and cost what that costs.
     lets_end: a running step that is let end when its run is stopped.
     estimate_cents: None = unknown.
     """
@@ -85,6 +86,7 @@ class PlanNode:
     priority: int = 0
     inline: bool = False
     passes: bool = False
+    calls: bool = False
     slow: bool = False
     error_port: bool = False
     lets_end: bool = False
@@ -133,6 +135,11 @@ class Plan:
         return json.dumps(
             [{"no": n.no, "path": n.id, "undecided": len(n.ins), "queue": n.queue} for n in self.nodes]
         )
+
+    @cached_property
+    def calls(self) -> bool:
+        """Whether any step calls another run."""
+        return any(node.calls for node in self.nodes)
 
     @property
     def terminal(self) -> tuple[PlanNode, ...]:

@@ -105,6 +105,7 @@ def _node_stage(
         priority=raw.get("priority", 0),
         inline=kind.inline,
         passes=kind.passes,
+        calls=kind.calls,
         slow=kind.slow,
         error_port=raw.get("error_port", False) or any(edge.handle is Handle.ERROR for edge in out),
         lets_end=raw.get("side_effects") == "external" or "compensate" in raw,

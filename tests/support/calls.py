@@ -1,0 +1,69 @@
+"""Workflows that call each other, and the runs that come of it."""
+
+from typing import Any
+
+from sqlalchemy import select, text
+
+from models.database import Database
+from models.run import Run
+from orchestrator.services import relays
+from orchestrator.settings import Settings
+from tests.support import engine
+from tests.support.attempts import LONG_AGO
+from tests.support.engine import Engine
+from tests.support.histories import moment
+from tests.support.probes import Clock
+from tests.support.soundness import assert_sound
+
+
+def call(node_id: str, workflow: str, **fields: Any) -> dict[str, Any]:
+    return {"id": node_id, "type": "subworkflow", "workflow": workflow, **fields}
+
+
+def made(
+    database: Database,
+    *definitions: dict[str, Any],
+    clock: Clock | None = None,
+    settings: Settings | None = None,
+) -> Engine:
+    """An engine with these workflows; `name` and `nodes` are needed of each."""
+    ours = engine.make(database, clock=clock, settings=settings)
+    for definition in definitions:
+        ours.publish({"edges": [], **definition})
+    return ours
+
+
+def called(ours: Engine, run_id: str) -> list[Run]:
+    """The runs that a run has called, the first one first."""
+    with ours.deps.db.read() as session:
+        return list(session.scalars(select(Run).where(Run.parent_run_id == run_id).order_by(Run.id)))
+
+
+def child(ours: Engine, run_id: str) -> Run:
+    """The one run that a run has called."""
+    (found,) = called(ours, run_id)
+    return found
+
+
+def everything(ours: Engine) -> list[Run]:
+    with ours.deps.db.read() as session:
+        return list(session.scalars(select(Run).order_by(Run.id)))
+
+
+def pass_on(ours: Engine) -> None:
+    """Pass on what runs have to tell each other, and carry no step."""
+    while ours.relays:
+        ours.send(relays.carry_out(ours.deps, ours.relays.pop(0).outbox_id))
+
+
+def lose_relays(ours: Engine) -> None:
+    """What was to be passed on is lost, and long due."""
+    ours.relays.clear()
+    with ours.deps.db.transaction() as session:
+        session.execute(text("UPDATE outbox SET due_at = :at"), {"at": moment(ours, LONG_AGO)})
+
+
+def sound(ours: Engine) -> None:
+    """No invariant of any run is broken, and nothing is left to be told."""
+    assert_sound(ours.deps)
+    assert ours.relays == []
