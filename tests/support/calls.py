@@ -13,7 +13,7 @@ from tests.support.attempts import LONG_AGO
 from tests.support.engine import Engine
 from tests.support.histories import moment
 from tests.support.probes import Clock
-from tests.support.soundness import assert_sound
+from tests.support.soundness import assert_run_sound
 
 
 def call(node_id: str, workflow: str, **fields: Any) -> dict[str, Any]:
@@ -34,9 +34,10 @@ def made(
 
 
 def called(ours: Engine, run_id: str) -> list[Run]:
-    """The runs that a run has called, the first one first."""
+    """The runs that a run has called, by step and attempt."""
     with ours.deps.db.read() as session:
-        return list(session.scalars(select(Run).where(Run.parent_run_id == run_id).order_by(Run.id)))
+        found = select(Run).where(Run.parent_run_id == run_id)
+        return list(session.scalars(found.order_by(Run.parent_step, Run.parent_attempt)))
 
 
 def child(ours: Engine, run_id: str) -> Run:
@@ -46,8 +47,16 @@ def child(ours: Engine, run_id: str) -> Run:
 
 
 def everything(ours: Engine) -> list[Run]:
+    """All runs of the engine's workspace, a caller before what it called; in the same order every time."""
     with ours.deps.db.read() as session:
-        return list(session.scalars(select(Run).order_by(Run.id)))
+        mine = select(Run).where(Run.workspace_id == ours.actor.workspace_id)
+        found = {run.id: run for run in session.scalars(mine)}
+
+    def place(run: Run) -> list[tuple[str, int]]:
+        above = found.get(run.parent_run_id or "")
+        return [*(place(above) if above else ()), (run.parent_step or "", run.parent_attempt or 0)]
+
+    return sorted(found.values(), key=place)
 
 
 def pass_on(ours: Engine) -> None:
@@ -65,5 +74,6 @@ def lose_relays(ours: Engine) -> None:
 
 def sound(ours: Engine) -> None:
     """No invariant of any run is broken, and nothing is left to be told."""
-    assert_sound(ours.deps)
+    for run in everything(ours):
+        assert_run_sound(ours.deps, run.id)
     assert ours.relays == []
