@@ -8,6 +8,8 @@ from orchestrator.cli import out
 from orchestrator.cli.client import connect, segment
 from orchestrator.cli.follow import report
 
+_SHOWN = ("route", "input", "output", "error", "agent", "model", "tokens", "waiting_for", "called_run_id")
+
 
 @click.command()
 @click.argument("run")
@@ -54,7 +56,7 @@ def _result(step: dict[str, Any]) -> str:
 def _print_step(step: dict[str, Any]) -> None:
     click.echo(f"{out.MARKS[step['status']][0]} {step['path']} ({step['type']}) {step['status']}")
     click.echo(f"attempts {step['attempts']}, cost {out.dollars(step['cost_microcents'])}")
-    for name in ("route", "input", "output", "error", "agent", "model", "tokens", "waiting_for"):
+    for name in _SHOWN:
         if step.get(name) is not None:
             click.echo(f"{name}:")
             out.print_json(step[name])
