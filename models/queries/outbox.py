@@ -88,6 +88,12 @@ def await_taken(session: Session, kind: str, run_id: str) -> None:
     ).all()
 
 
+def any_due(session: Session, now: float, kinds: Collection[str]) -> bool:
+    """Whether `take_due` would take anything: on SQLite, where only what is due may be written."""
+    due = select(Outbox.id).where(Outbox.due_at <= datetime.fromtimestamp(now, UTC), Outbox.kind.in_(kinds))
+    return session.execute(due.limit(1)).first() is not None
+
+
 def take_due(session: Session, now: float, limit: int, kinds: Collection[str]) -> Sequence[int]:
     """The ids of effects of these kinds that are due.
 

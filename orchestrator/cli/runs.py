@@ -11,14 +11,21 @@ from orchestrator.cli.client import connect
 @click.option("--workflow", help="Of this workflow only.")
 @click.option("--status", type=click.Choice([status.value for status in RunStatus]))
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="With this label only.")
+@click.option("--parent", metavar="RUN", help="Called by this run only.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @out.json_option
 def runs(
-    workflow: str | None, status: str | None, labels: tuple[str, ...], limit: int, as_json: bool
+    workflow: str | None,
+    status: str | None,
+    labels: tuple[str, ...],
+    parent: str | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """List runs, newest first."""
     wanted = [f"{key}:{value}" for key, value in given.texts(labels, "--label").items()]
-    found = list(connect().pages("/api/runs", limit, workflow=workflow, status=status, label=wanted or None))
+    filters = {"workflow": workflow, "status": status, "label": wanted or None, "parent": parent}
+    found = list(connect().pages("/api/runs", limit, **filters))
     if as_json:
         out.print_json(found)
         return

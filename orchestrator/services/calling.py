@@ -37,7 +37,7 @@ def begin(deps: Deps, entry: Entry) -> Sequence[Effect]:
             if not outbox.take(session, entry.id) or not _waits(session, entry):
                 return ()
             effects = _create(deps, session, entry, call)
-            crash_point("before_commit")
+            crash_point("calling")
             return effects
     except OrchestratorError as error:
         refused = _refused(call, error)

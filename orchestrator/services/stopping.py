@@ -58,7 +58,7 @@ def stop(
     if info.has_budget and held:
         cost = sum(move.result.cost for move in moves if move.result is not None)
         runs.settle(session, info.budget_id, steps.reserved_by(session, info.id, held), cost)
-    kept = [row for row in rows if row not in closed] if spare_running else []
+    kept = [row for row in rows if _is_let_end(plan, row, spare_running)] if spare_running else []
     effects = (
         *_end_work(session, plan, info.id, closed),
         *recall(session, plan, info.id, closed, spare_running=False),

@@ -266,6 +266,9 @@ def stops(deps: Deps) -> Swept:
 
 def relays(deps: Deps) -> Swept:
     """Send again what runs and those that they call have to tell each other."""
+    with deps.db.read() as session:
+        if not outbox.any_due(session, sweeps.clock(session), telling.KINDS):
+            return Swept()
     with deps.db.transaction() as session:
         found = outbox.take_due(session, sweeps.clock(session), BATCH, telling.KINDS)
     return Swept(effects=tuple(Relay(outbox_id=entry) for entry in found), found=len(found))

@@ -6,10 +6,11 @@ import pytest
 
 from models.database import Database
 from models.run import Budget
-from orchestrator.services import runs
+from orchestrator.services import fsck, runs
 from tests.support import attempts
 from tests.support.calls import call, called, child, everything, made, sound
 from tests.support.engine import Engine
+from tests.support.histories import execute
 from tests.support.probes import probe
 
 CENT = 1_000_000
@@ -118,3 +119,14 @@ def test_a_limit_above_stands_for_that_of_the_called_workflow(database: Database
     ours = made(database, {**BELOW, "budget": {"limit_cents": 1}}, above(call("it", "below")))
     assert ours.row(ours.run("above")).status == "success"
     sound(ours)
+
+
+def test_fsck_finds_what_does_not_add_up_over_the_tree(database: Database) -> None:
+    ours = made(database, BELOW, above(call("it", "below")))
+    run_id = ours.run("above")
+    below = child(ours, run_id).id
+    execute(ours, "UPDATE budget SET spent_microcents = 1, reserved_microcents = 2")
+    assert [(v.invariant, v.run_id) for v in fsck.check(ours.deps, run_id)] == [(5, run_id)] * 3
+    execute(ours, "UPDATE run SET cost_microcents = 9 WHERE id = :run", run=below)
+    assert {v.invariant for v in fsck.check(ours.deps, below)} == {5}
+    assert any("count for" in v.message for v in fsck.check(ours.deps, below))
