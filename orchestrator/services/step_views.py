@@ -105,7 +105,9 @@ def _view(shelf: _Shelf, step: Step) -> dict[str, Any]:
 
 
 def _called(shelf: _Shelf, step: Step, attempt: int) -> dict[str, str | None]:
-    return {"called_run_id": shelf.called.get((step.path, attempt))}
+    """The run that an attempt has called; of a step that calls none, nothing."""
+    calls_one = shelf.plan.at(step.no).calls
+    return {"called_run_id": shelf.called.get((step.path, attempt))} if calls_one else {}
 
 
 def _input(shelf: _Shelf, step: Step, tries: Attempts) -> dict[str, Any] | None:

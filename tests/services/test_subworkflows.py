@@ -332,6 +332,66 @@ def test_a_timeout_of_the_attempt_aborts_what_it_called(database: Database) -> N
     sound(ours)
 
 
+def test_a_timeout_before_the_run_was_created(database: Database) -> None:
+    ours = made(
+        database,
+        WAITS,
+        {"name": "above", "nodes": [call("it", "waits", wait=False, timeout=60, error_port=True)]},
+    )
+    run_id = ours.start("above")
+    message, in_chord = ours.inbox.pop(0)
+    ours.carrier.carry(message, in_chord=in_chord)
+    execute(ours, "UPDATE step SET timeout_at = :at", at=attempts.long_ago(ours))
+    late = ours.relays.pop()
+    ours.sweep()
+    ours.relay(late)
+    ours.drain()
+    assert (ours.row(run_id).status, called(ours, run_id)) == ("success", [])
+    sound(ours)
+
+
+def test_a_failing_run_times_out_with_all_that_it_called(database: Database) -> None:
+    ours = made(database, *DEEP[:2], {**DEEP[2], "timeout": 60})
+    run_id = ours.run("top")
+    execute(ours, "UPDATE run SET timeout_at = :at WHERE id = :run", at=attempts.long_ago(ours), run=run_id)
+    ours.sweep()
+    ours.drain()
+    found = {run.id: run.status for run in everything(ours)}
+    assert (found.pop(run_id), ours.row(run_id).error["code"]) == ("failed", "TIMEOUT")
+    assert set(found.values()) == {"aborted"}
+    sound(ours)
+
+
+def test_an_external_commitment_lets_what_it_called_end(database: Database) -> None:
+    fields = {"side_effects": "external", "compensate": {"type": "none", "reason": "a test"}}
+    below = {"name": "below", "nodes": [probe("x", {"succeed": 1, "usage": {"cost_microcents": 6}})]}
+    nodes = [call("it", "below", idempotency_key="{{run.id}}", **fields), probe("after")]
+    ours = made(database, below, {"name": "above", "nodes": nodes, "edges": ["it >> after"]})
+    run_id = ours.start("above")
+    while not any(message.path == "x" for message, _ in ours.inbox):
+        if ours.relays:
+            ours.relay(ours.relays.pop(0))
+        else:
+            message, in_chord = ours.inbox.pop(0)
+            ours.carrier.carry(message, in_chord=in_chord)
+    ours.send(runs.abort(ours.deps, ours.actor, run_id, "enough"))
+    ours.drain()
+    assert (ours.row(run_id).status, child(ours, run_id).status) == ("aborted", "success")
+    assert ours.statuses(run_id) == {"it": "success", "after": "skipped"}
+    sound(ours)
+
+
+def test_an_output_above_its_limit_is_refused_or_cut(database: Database) -> None:
+    below = {"name": "below", "nodes": [probe("x", {"succeed": {"text": "x" * 400}})]}
+    cut = call("cut", "below", max_output_bytes=100, on_large_output="truncate")
+    nodes = [cut, call("whole", "below", max_output_bytes=100)]
+    ours = made(database, below, {"name": "above", "nodes": nodes, "on_failure": "continue"})
+    run_id = ours.run("above")
+    assert attempts.attempts(ours, run_id, "cut")[-1].output["truncated"]
+    assert error_of(ours, run_id, "whole")["code"] == "OUTPUT_TOO_LARGE"
+    sound(ours)
+
+
 def test_every_lost_message_is_made_good(database: Database) -> None:
     ours = made(database, *DEEP[:1], GREET, greeting())
     ours.start("caller", inputs={"who": "Ada"})
