@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from models.event import Event
@@ -87,13 +87,19 @@ def number(session: Session, run_id: str, path: str) -> int:
     return int(session.execute(found).scalar_one())
 
 
-def by_steps(session: Session, run_id: str, paths: Collection[str]) -> Sequence[Row[Any]]:
-    """(path, attempt, id of the run that it called) of these steps, by attempt."""
-    return session.execute(
-        select(Run.parent_step, Run.parent_attempt, Run.id)
-        .where(Run.parent_run_id == run_id, Run.parent_step.in_(sorted(paths)))
-        .order_by(Run.parent_attempt)
-    ).all()
+def cost(session: Session, run_id: str) -> int:
+    """What a run has cost so far, in micro-cents."""
+    return int(session.execute(select(Run.cost_microcents).where(Run.id == run_id)).scalar_one())
+
+
+def by_steps(session: Session, run_id: str, paths: Collection[str]) -> dict[tuple[str, int], str]:
+    """The runs that these steps have called, by path and attempt."""
+    rows = session.execute(
+        select(Run.parent_step, Run.parent_attempt, Run.id).where(
+            Run.parent_run_id == run_id, Run.parent_step.in_(sorted(paths))
+        )
+    )
+    return {(str(path), int(attempt or 0)): called for path, attempt, called in rows}
 
 
 def pause_data(session: Session, run_id: str) -> dict[str, Any]:

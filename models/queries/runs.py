@@ -289,11 +289,6 @@ def raise_budget(session: Session, run_id: str, limit_microcents: int) -> None:
     session.execute(update(Budget).where(Budget.run_id == run_id).values(limit_microcents=limit_microcents))
 
 
-def cost(session: Session, run_id: str) -> int:
-    """What a run has cost so far, in micro-cents."""
-    return int(session.execute(select(Run.cost_microcents).where(Run.id == run_id)).scalar_one())
-
-
 def add_cost(session: Session, run_id: str, microcents: int) -> None:
     """Add what a late attempt cost."""
     session.execute(

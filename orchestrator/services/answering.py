@@ -71,7 +71,7 @@ def _bring_up(session: Session, run_id: str, no: int, attempt: int, called: str)
     info = runs.info(session, run_id)
     assert state is not None
     assert info is not None
-    extra = runs.cost(session, called) - steps.attempt_cost(session, run_id, no, attempt)
+    extra = calls.cost(session, called) - steps.attempt_cost(session, run_id, no, attempt)
     if extra == 0:
         return ()
     steps.add_attempt_cost(session, run_id, no, attempt, extra)

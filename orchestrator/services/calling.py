@@ -6,8 +6,11 @@ The entry of the outbox is what makes it happen once: whoever takes it creates t
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from sqlalchemy.orm import Session
 
+from models.base import dump_json
+from models.database import OUTAGES
 from models.errors import BudgetExceededError, ErrorCode, InvalidError, OrchestratorError
 from models.queries import calls, outbox, steps
 from models.queries.calls import Caller
@@ -21,6 +24,8 @@ from orchestrator.services.crash import crash_point
 from orchestrator.services.deps import Deps
 from orchestrator.services.links import Link
 from orchestrator.services.runs import Trigger
+
+_log = structlog.get_logger(__name__)
 
 
 class _GivenUpError(OrchestratorError):
@@ -39,8 +44,14 @@ def begin(deps: Deps, entry: Entry) -> Sequence[Effect]:
             effects = _create(deps, session, entry, call)
             crash_point("calling")
             return effects
+    except OUTAGES:
+        raise
     except OrchestratorError as error:
         refused = _refused(call, error)
+    except Exception as error:
+        _log.exception("run not created", run=entry.run_id, step=entry.no, workflow=call.workflow)
+        message = f"the run could not be created ({type(error).__name__}); the log has more"
+        refused = _failed(StepError.of(ErrorCode.INTERNAL, message))
     effects = waking.settle(deps, entry.run_id, entry.no, entry.attempt, refused)
     with deps.db.transaction() as session:
         if outbox.take(session, entry.id):
@@ -64,6 +75,7 @@ def _create(deps: Deps, session: Session, entry: Entry, call: Call) -> Sequence[
             f"workflow {call.workflow!r} would be called at depth {depth}, the limit is {limit}; does it call "
             "itself without end? Otherwise raise ORCHESTRATOR_MAX_CALL_DEPTH"
         )
+    _check_size(call, deps.settings.max_body_bytes)
     link = Link(
         run_id=caller.id,
         step=calls.path(session, entry.run_id, entry.no),
@@ -76,6 +88,14 @@ def _create(deps: Deps, session: Session, entry: Entry, call: Call) -> Sequence[
     trigger = Trigger(inputs=call.inputs, version=call.version, priority=caller.priority)
     effects = runs.create_called(deps, session, _actor(caller), call, trigger, link)
     return effects if call.wait else [*effects, telling.created(session, call.run_id)]
+
+
+def _check_size(call: Call, limit: int) -> None:
+    size = len(dump_json(call.inputs).encode())
+    if size > limit:
+        raise InvalidError(
+            f"the inputs have {size} bytes, a run takes {limit}; raise ORCHESTRATOR_MAX_BODY_BYTES"
+        )
 
 
 def _actor(caller: Caller) -> Actor:
@@ -95,5 +115,8 @@ def _refused(call: Call, error: OrchestratorError) -> Failed:
         details["errors"] = [
             {"pointer": p.pointer, "code": p.code, "message": p.message} for p in error.problems
         ]
-    failure = StepError.of(code, str(error), details=details, transient=False)
-    return Failed(error=failure, usage=Usage(cost_microcents=0))
+    return _failed(StepError.of(code, str(error), details=details, transient=False))
+
+
+def _failed(error: StepError) -> Failed:
+    return Failed(error=error, usage=Usage(cost_microcents=0))

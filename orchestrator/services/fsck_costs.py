@@ -31,7 +31,7 @@ def _held(record: Record) -> Iterator[tuple[int, str | None, int]]:
         if event.type == "step.fenced":
             attempt = _attempt(record, event.data.get("step"), event.data.get("attempt"))
             held += attempt.cost_microcents - attempt.reserved_microcents if attempt else 0
-        if change is None or _calls(record, change.path):
+        if change is None:
             continue
         if change.before.status in _HOLDS and change.after.status is not StepStatus.WAITING:
             ended = _attempt(record, change.path, change.before.attempt)
@@ -42,15 +42,12 @@ def _held(record: Record) -> Iterator[tuple[int, str | None, int]]:
             yield event.seq, change.path, held
 
 
-def _calls(record: Record, path: str) -> bool:
-    """What is called pays for itself."""
-    step = record.by_path.get(path)
-    return step is not None and record.plan.at(step.no).calls
-
-
 def _attempt(record: Record, path: str | None, number: int | None) -> Attempt | None:
+    """An attempt that the budget pays for; one that called a run is none, since that pays for itself."""
     step = record.by_path.get(path or "")
-    return None if step is None else record.attempts.get((step.no, number or 0))
+    if step is None or record.plan.at(step.no).calls:
+        return None
+    return record.attempts.get((step.no, number or 0))
 
 
 def _paid(attempt: Attempt) -> int:

@@ -74,8 +74,7 @@ def _shelf(session: Session, deps: Deps, run: Run, steps: Sequence[Step]) -> _Sh
     for row in queries.attempts(session, run.id, numbers):
         attempts[row.no].append(row)
     calling = [step.path for step in steps if plan.at(step.no).calls]
-    rows = calls.by_steps(session, run.id, calling) if calling else ()
-    called = {(path, number): run_id for path, number, run_id in rows}
+    called = calls.by_steps(session, run.id, calling) if calling else {}
     return _Shelf(run=run, plan=plan, names=names, attempts=attempts, called=called)
 
 

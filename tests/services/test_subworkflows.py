@@ -427,3 +427,23 @@ def test_the_cost_of_a_run_whose_caller_is_gone_comes_up_all_the_same(database: 
     ours.drain()
     assert {run.cost_microcents for run in everything(ours)} == {50}
     sound(ours)
+
+
+def test_inputs_that_no_trigger_would_take_are_refused(database: Database) -> None:
+    above = {"name": "above", "nodes": [call("it", "waits", inputs={"text": "{{inputs.text}}"})]}
+    ours = made(database, WAITS, above, settings=Settings(max_body_bytes=2_000))
+    run_id = ours.run("above", inputs={"text": "x" * 3_000})
+    assert "MAX_BODY_BYTES" in ours.row(run_id).error["message"]
+    sound(ours)
+
+
+def test_what_the_database_refuses_fails_the_step(database: Database) -> None:
+    ours = made(database, WAITS, {"name": "above", "nodes": [call("it", "waits")]})
+    run_id = ours.start("above")
+    message, in_chord = ours.inbox.pop(0)
+    ours.carrier.carry(message, in_chord=in_chord)
+    execute(ours, "UPDATE workflow_version SET plan = '{}' WHERE definition LIKE '%for ever%'")
+    ours.drain()
+    error = ours.row(run_id).error
+    assert (error["code"], called(ours, run_id)) == ("INTERNAL", [])
+    sound(ours)

@@ -5,8 +5,10 @@ from typing import Any
 from sqlalchemy import select, text
 
 from models.database import Database
+from models.outbox import Outbox
 from models.run import Run
-from orchestrator.services import relays
+from models.states import RUN_TERMINAL
+from orchestrator.services import relays, telling
 from orchestrator.settings import Settings
 from tests.support import engine
 from tests.support.attempts import LONG_AGO
@@ -57,6 +59,13 @@ def everything(ours: Engine) -> list[Run]:
         return [*(place(above) if above else ()), (run.parent_step or "", run.parent_attempt or 0)]
 
     return sorted(found.values(), key=place)
+
+
+def unsettled(ours: Engine) -> bool:
+    """Whether a run goes on, or has something to tell another."""
+    with ours.deps.db.read() as session:
+        told = session.execute(select(Outbox.id).where(Outbox.kind.in_(telling.KINDS)).limit(1)).first()
+    return told is not None or any(run.status not in RUN_TERMINAL for run in everything(ours))
 
 
 def pass_on(ours: Engine) -> None:
