@@ -40,8 +40,9 @@ class Move:
 
     bump: added to the attempt (1 starts one, or raises the fence). tries: added. losses: 0 resets, 1 adds one,
     None keeps. lease, timeout: seconds from the database's now. due: seconds since 1970. undecided, live:
-    counters to set (closures of skips). more: further members of the event's data. A step that parks keeps its
-    attempt's timeout.
+    counters to set (closures of skips, resets). live_in: the in-edges that a reset step keeps as live. A step
+    that is reset (to pending) forgets its tries, route and out-edges, one that parks keeps its attempt's timeout.
+    more: further members of the event's data.
     """
 
     no: int
@@ -62,6 +63,7 @@ class Move:
     due: float | None = None
     undecided: int | None = None
     live: int | None = None
+    live_in: str | None = None
     worker: str | None = None
     change: AttemptChange | None = None
     result: AttemptResult | None = None
@@ -176,16 +178,18 @@ def verdict(before: tuple[int, int], after: tuple[int, int], need: int | None) -
     Both databases' statements and the closure of skips share this rule (spec "definition", When a node is
     ready).
     """
-    if _ready(*after, need) and not _ready(*before, need):
+    if is_ready(*after, need) and not is_ready(*before, need):
         return "ready"
-    if _dead(*after, need) and not _ready(*after, need):
+    if is_dead(*after, need) and not is_ready(*after, need):
         return "dead"
     return None
 
 
-def _ready(undecided: int, live: int, need: int | None) -> bool:
+def is_ready(undecided: int, live: int, need: int | None) -> bool:
+    """Whether a join is met."""
     return (undecided == 0 and live > 0) if need is None else live >= need
 
 
-def _dead(undecided: int, live: int, need: int | None) -> bool:
+def is_dead(undecided: int, live: int, need: int | None) -> bool:
+    """Whether a join can't be met any more."""
     return undecided == 0 and live == 0 if need is None else live + undecided < need

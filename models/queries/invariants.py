@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from models.branch import Branch, Container, ContainerItems
 from models.event import Event
 from models.outbox import Outbox
 from models.queries import calls, sweeps
@@ -41,6 +42,9 @@ class RunRows:
     brought_up: int | None
     now: float
     sent: dict[str, int]
+    branches: Sequence[Branch]
+    containers: Sequence[Container]
+    items: Sequence[ContainerItems]
 
 
 def freeze(session: Session) -> None:
@@ -82,6 +86,13 @@ def load(session: Session, run_id: str) -> RunRows | None:
         brought_up=calls.brought_up(session, run_id) if run.parent_run_id is not None else None,
         now=sweeps.clock(session),
         sent={backlog.queue: backlog.sent for backlog in sweeps.backlogs(session)},
+        branches=session.scalars(select(Branch).where(Branch.run_id == run_id).order_by(Branch.number)).all(),
+        containers=session.scalars(select(Container).where(Container.run_id == run_id)).all(),
+        items=session.scalars(
+            select(ContainerItems)
+            .where(ContainerItems.run_id == run_id)
+            .order_by(ContainerItems.no, ContainerItems.first)
+        ).all(),
     )
 
 

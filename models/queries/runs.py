@@ -167,13 +167,19 @@ def move(
 
 
 def note(
-    session: Session, run_id: str, event: str, data: dict[str, Any], *, actor: str | None = None
+    session: Session,
+    run_id: str,
+    event: str,
+    data: dict[str, Any],
+    *,
+    actor: str | None = None,
+    step: str | None = None,
 ) -> None:
     """Write an event that moves nothing; the run's row is locked by the numbering."""
     seq = session.execute(
         update(Run).where(Run.id == run_id).values(seq=Run.seq + 1).returning(Run.seq)
     ).scalar_one()
-    append(session, run_id, seq, event, data, actor=actor)
+    append(session, run_id, seq, event, data, actor=actor, step=step)
 
 
 def append(

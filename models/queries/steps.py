@@ -140,6 +140,19 @@ def insert_all(session: Session, run_id: str, rows: str) -> None:
     session.execute(text(statement), {"run": run_id, "rows": rows})
 
 
+def given(session: Session, run_id: str, no: int) -> tuple[str | None, Any]:
+    """What rebuilds a step's input: its `live_in`, and the resolved mapping of its last attempt."""
+    row = session.execute(
+        select(Step.live_in, Attempt.resolved)
+        .outerjoin(
+            Attempt,
+            (Attempt.run_id == Step.run_id) & (Attempt.no == Step.no) & (Attempt.number == Step.attempt),
+        )
+        .where(Step.run_id == run_id, Step.no == no)
+    ).one()
+    return row.live_in, row.resolved
+
+
 def unsend(session: Session, run_id: str, nos: Collection[int]) -> None:
     """A publish failed: these steps go out with the next sweep, and no chord carries their joins."""
     session.execute(

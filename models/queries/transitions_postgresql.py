@@ -22,14 +22,17 @@ WITH r AS MATERIALIZED (
   SELECT r.id AS run_id, r.now, r.status AS run_status, m.* FROM r, json_to_recordset($4) AS m(
     ord int, no bigint, fence int, sources text[], "to" text, event text, more text, actor text, bump int,
     tries int, losses int, route text, out_edges text, waiting_for text, lease float, timeout float, due float,
-    undecided int, live int, closes bool, opened int, worker text, change text, result_status text,
+    undecided int, live int, live_in text, closes bool, opened int, worker text, change text, result_status text,
     output text, passed text, resolved text, input_digest text, error text, agent text, model text,
     tokens_in bigint, tokens_out bigint, cost bigint, reserved bigint)
 ), s AS (
   UPDATE step SET
-    status = m.to, attempt = step.attempt + m.bump, tries = step.tries + m.tries,
+    status = m.to, attempt = step.attempt + m.bump,
+    tries = CASE WHEN m.to = 'pending' THEN 0 ELSE step.tries + m.tries END,
     losses = CASE WHEN m.losses IS NULL THEN step.losses WHEN m.losses = 0 THEN 0 ELSE step.losses + 1 END,
-    route = coalesce(m.route, step.route), out_edges = coalesce(m.out_edges, step.out_edges),
+    route = CASE WHEN m.to <> 'pending' THEN coalesce(m.route, step.route) END,
+    out_edges = CASE WHEN m.to <> 'pending' THEN coalesce(m.out_edges, step.out_edges) END,
+    live_in = CASE WHEN m.to <> 'pending' THEN step.live_in ELSE m.live_in END,
     undecided = coalesce(m.undecided, step.undecided), live = coalesce(m.live, step.live),
     waiting_for = m.waiting_for,
     queued_at = CASE WHEN m.to = 'queued' THEN m.now ELSE step.queued_at END,
@@ -193,7 +196,7 @@ def _move(ord_: int, move: Move) -> dict[str, Any]:
 
 _OPTIONAL = (
     "actor", "losses", "route", "out_edges", "waiting_for", "lease", "timeout", "due", "undecided", "live",
-    "worker", "change",
+    "live_in", "worker", "change",
 )  # fmt: skip
 _RESULT = (
     "output", "passed", "resolved", "input_digest", "error", "agent", "model", "tokens_in", "tokens_out", "cost",

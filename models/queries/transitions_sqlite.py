@@ -31,9 +31,12 @@ WHERE id = ? AND status IN (SELECT value FROM json_each(?)) AND (NOT ? OR stoppi
 """
 _MOVE = """
 UPDATE step SET
-  status = :to, attempt = attempt + :bump, tries = tries + :tries,
+  status = :to, attempt = attempt + :bump,
+  tries = CASE WHEN :to = 'pending' THEN 0 ELSE tries + :tries END,
   losses = CASE WHEN :losses IS NULL THEN losses WHEN :losses = 0 THEN 0 ELSE losses + 1 END,
-  route = coalesce(:route, route), out_edges = coalesce(:out_edges, out_edges),
+  route = CASE WHEN :to <> 'pending' THEN coalesce(:route, route) END,
+  out_edges = CASE WHEN :to <> 'pending' THEN coalesce(:out_edges, out_edges) END,
+  live_in = CASE WHEN :to <> 'pending' THEN live_in ELSE :live_in END,
   undecided = coalesce(:undecided, undecided), live = coalesce(:live, live), waiting_for = :waiting_for,
   queued_at = CASE WHEN :to = 'queued' THEN :now ELSE queued_at END,
   sent_at = CASE WHEN :to = 'queued' AND :running THEN :now END,
@@ -165,6 +168,7 @@ def _move(cursor: Any, done: _Round, move: Move) -> Moved | None:
             "out_edges": move.out_edges,
             "undecided": move.undecided,
             "live": move.live,
+            "live_in": move.live_in,
             "waiting_for": move.waiting_for,
             "begins": move.change in (AttemptChange.START, AttemptChange.WHOLE),
             "closes": move.closes,

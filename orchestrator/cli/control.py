@@ -1,22 +1,21 @@
 """`orchestrator pause`, `resume`, `abort`: control of one run."""
 
-from typing import Any
-
 import click
 
 from orchestrator.cli import given, out
-from orchestrator.cli.client import connect, segment
+from orchestrator.cli.connection import connect
+from orchestrator.client.answers import Run
 
-_reason = click.option("--reason", help="Why; it is kept with the act.")
+_reason = click.option("--reason", default="", help="Why; it is kept with the act.")
 
 
 @click.command()
 @click.argument("run")
 @_reason
 @out.json_option
-def pause(run: str, reason: str | None, as_json: bool) -> None:
+def pause(run: str, reason: str, as_json: bool) -> None:
     """Let what runs end and start nothing new."""
-    _act(run, "pause", {"reason": reason} if reason else {}, as_json)
+    _show(connect().runs.pause(run, reason=reason), as_json)
 
 
 @click.command()
@@ -26,21 +25,18 @@ def pause(run: str, reason: str | None, as_json: bool) -> None:
 @out.json_option
 def resume(run: str, inputs: tuple[str, ...], budget: int | None, as_json: bool) -> None:
     """Go on with a paused RUN."""
-    body: dict[str, Any] = {"input": given.pairs(inputs, "--input")} if inputs else {}
-    if budget is not None:
-        body["budget"] = {"limit_cents": budget}
-    _act(run, "resume", body, as_json)
+    answer = given.pairs(inputs, "--input") if inputs else None
+    _show(connect().runs.resume(run, input=answer, limit_cents=budget), as_json)
 
 
 @click.command()
 @click.argument("run")
 @_reason
 @out.json_option
-def abort(run: str, reason: str | None, as_json: bool) -> None:
+def abort(run: str, reason: str, as_json: bool) -> None:
     """Stop a RUN for good: what runs is stopped, what waits is skipped."""
-    _act(run, "abort", {"reason": reason} if reason else {}, as_json)
+    _show(connect().runs.abort(run, reason=reason), as_json)
 
 
-def _act(run: str, action: str, body: dict[str, Any], as_json: bool) -> None:
-    answer = connect().send("POST", f"/api/runs/{segment(run)}/{action}", body)
-    out.print_json(answer) if as_json else click.echo(f"{run} is {answer['status']}")
+def _show(run: Run, as_json: bool) -> None:
+    out.print_json(run) if as_json else click.echo(f"{run['id']} is {run['status']}")

@@ -14,7 +14,8 @@ import click
 
 import orchestrator
 from orchestrator.cli import out
-from orchestrator.cli.client import Client, segment
+from orchestrator.client import Client
+from orchestrator.client.answers import Run
 
 EXAMPLES = Path(orchestrator.__file__).parent.parent / "examples"
 _WORKFLOW = "lead-qualification.yaml"
@@ -50,23 +51,23 @@ Next:
 Then the API docs are at http://127.0.0.1:8080/api/docs"""
 
 
-def _qualify(client: Client, leads: Sequence[dict[str, Any]], levels_of: Any) -> list[dict[str, Any]]:
+def _qualify(client: Client, leads: Sequence[dict[str, Any]], levels_of: Any) -> list[Run]:
     """Define the workflow, start a run for each lead at once, follow them; the runs as they ended."""
     from orchestrator.cli.demo_view import follow_all
     from orchestrator.cli.run import define
 
     workflow = define(client, EXAMPLES / _WORKFLOW)
-    path = f"/api/workflows/{segment(workflow['name'])}"
-    steps = [node for level in levels_of(client.get(f"{path}/plan")) for node in level]
-    click.echo(f"{workflow['name']} ({workflow['classification']['class']}): {' → '.join(steps)}\n")
+    name = workflow["name"]
+    steps = [node for level in levels_of(client.workflows.plan(name)) for node in level]
+    click.echo(f"{name} ({workflow['classification']['class']}): {' → '.join(steps)}\n")
     with ThreadPoolExecutor(len(leads)) as pool:
-        started = list(pool.map(lambda lead: client.send("POST", f"{path}/runs", {"inputs": lead}), leads))
+        started = list(pool.map(lambda lead: client.runs.start(name, lead), leads))
     runs = {lead["company"]: run["id"] for lead, run in zip(leads, started, strict=True)}
     follow_all(client, runs, steps)
-    return [client.get(f"/api/runs/{run_id}") for run_id in runs.values()]
+    return [client.runs.get(run_id) for run_id in runs.values()]
 
 
-def _show(leads: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]]) -> None:
+def _show(leads: Sequence[Mapping[str, Any]], ended: Sequence[Run]) -> None:
     columns = list(dict.fromkeys(name for run in ended for name in run.get("outputs") or {}))
     rows = []
     for lead, run in zip(leads, ended, strict=True):

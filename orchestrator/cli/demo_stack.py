@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.errors import OrchestratorError
-from orchestrator.cli.client import Client
+from orchestrator.client import Client
 from orchestrator.settings import PREFIX
 from orchestrator.supervisor import fate
 
@@ -34,7 +34,7 @@ def running() -> Iterator[Client]:
     said = data_dir / "up.log"
     process = _start(data_dir, said)
     try:
-        yield Client(_address(process, said), (data_dir / "admin.key").read_text().strip())
+        yield Client(_address(process, said), api_key=(data_dir / "admin.key").read_text())
     finally:
         code = _stop(process)
     if code != 0:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.client import Client
 from orchestrator.cli.out import MARKS, span
 from orchestrator.cli.progress import RUN_EVENTS, STEP_EVENTS, Progress, now
+from orchestrator.client import Client
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,7 +48,7 @@ def _follow(
 
 
 def _read(client: Client, run_id: str, progress: Progress, plain: bool) -> None:
-    for event in client.events(run_id):
+    for event in client.runs.events(run_id):
         progress.apply(event)
         status = STEP_EVENTS.get(event["type"]) or RUN_EVENTS.get(event["type"])
         if plain and status is not None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli import out
-from orchestrator.cli.client import UnreachableError, connect
+from orchestrator.cli.connection import connect
+from orchestrator.client.errors import ClientError
 from orchestrator.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ def _more(settings: Settings) -> "Iterator[Check]":
     from orchestrator.services.doctor import Check
 
     try:
-        ready = connect(settings).get("/readyz")
+        ready = connect(settings).ready()
         well = ready["status"] == "ready"
         detail = "ready" if well else f"{ready['status']}, missing: {', '.join(ready['missing'])}"
         yield Check(name="api", ok=well, detail=detail)
-    except UnreachableError as error:
+    except ClientError as error:
         yield Check(name="api", ok=False, detail=str(error))
     done = subprocess.run([sys.executable, "-c", _GUARD], capture_output=True, text=True, check=False)  # noqa: S603
     said = (done.stdout or done.stderr).split("\n")[-2] if done.stdout or done.stderr else "no answer"

@@ -1,40 +1,36 @@
 """Follow a run to its end: a live tree on a terminal, a plain line an event elsewhere."""
 
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 import click
 
 from orchestrator.cli import out
-from orchestrator.cli.client import ApiError, Client, segment
 from orchestrator.cli.progress import RUN_EVENTS, STEP_EVENTS, Progress
+from orchestrator.client import Client, NotFound
+from orchestrator.client.answers import Event, Run
 
 
-def follow(client: Client, run_id: str, *, quiet: bool = False) -> dict[str, Any]:
+def follow(client: Client, run_id: str, *, quiet: bool = False) -> Run:
     """Show the run until it ends; returns it with its steps. With `quiet` nothing is shown."""
-    run = client.get(f"/api/runs/{run_id}")
-    events = client.events(run_id)
     if quiet:
-        for _ in events:
-            pass
+        client.runs.wait(run_id)
     elif sys.stdout.isatty():
-        _live(client, run, events)
+        _live(client, client.runs.get(run_id))
     else:
-        for event in events:
+        for event in client.runs.events(run_id):
             line = _plain(event)
             if line:
                 click.echo(line)
-    return dict(client.get(f"/api/runs/{run_id}", include="steps"))
+    return client.runs.get(run_id, steps=True)
 
 
-def report(run: dict[str, Any]) -> None:
+def report(run: Run) -> None:
     """How a run ended, for people: outputs or error, cost, time."""
     mark, _ = out.MARKS[run["status"]]
     click.echo(f"{mark} {run['workflow']} {run['status']}  (run {run['id']})")
-    if run.get("error"):
-        error = run["error"]
-        where = f" at step {error['step']}" if error.get("step") else ""
+    error = run["error"]
+    if error:
+        where = f" at step {error['step']}" if error["step"] else ""
         click.echo(f"  {error['code']}{where}: {error['message']}")
     if run.get("outputs") is not None:
         click.echo("outputs:")
@@ -43,11 +39,11 @@ def report(run: dict[str, Any]) -> None:
     click.echo(f"cost {out.dollars(run.get('cost_microcents'))}" + (f", {seconds}" if seconds else ""))
 
 
-def succeeded(run: dict[str, Any]) -> bool:
-    return bool(run["status"] == "success")
+def succeeded(run: Run) -> bool:
+    return run["status"] == "success"
 
 
-def _live(client: Client, run: dict[str, Any], events: Iterator[dict[str, Any]]) -> None:
+def _live(client: Client, run: Run) -> None:
     from rich.live import Live
 
     from orchestrator.cli import tree
@@ -55,27 +51,22 @@ def _live(client: Client, run: dict[str, Any], events: Iterator[dict[str, Any]])
     levels = _levels(client, run)
     progress = Progress(f"{run['workflow']} v{run['version']}", [node for level in levels for node in level])
     with Live(get_renderable=lambda: tree.draw(progress, levels), refresh_per_second=8) as live:
-        for event in events:
+        for event in client.runs.events(run["id"]):
             progress.apply(event)
         live.refresh()
 
 
-def _levels(client: Client, run: dict[str, Any]) -> list[list[str]]:
-    """The plan's levels, none where the workflow has moved on to another version since."""
+def _levels(client: Client, run: Run) -> list[list[str]]:
+    """The levels of the run's plan, none where the workflow is gone."""
     from orchestrator.cli import tree
 
     try:
-        workflow = client.get(f"/api/workflows/{segment(run['workflow'])}")
-        if workflow["version"] != run["version"]:
-            return []
-        return tree.levels_of(client.get(f"/api/workflows/{segment(run['workflow'])}/plan"))
-    except ApiError as error:
-        if error.status != 404:
-            raise
+        return tree.levels_of(client.workflows.plan(run["workflow"], run["version"]))
+    except NotFound:
         return []
 
 
-def _plain(event: dict[str, Any]) -> str | None:
+def _plain(event: Event) -> str | None:
     """One event as a line: time, step or run, what it became, why."""
     status = STEP_EVENTS.get(event["type"]) or RUN_EVENTS.get(event["type"])
     if status is None:

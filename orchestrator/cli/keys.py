@@ -1,11 +1,9 @@
 """`orchestrator keys`: API keys, shown once when they are made."""
 
-from typing import Any
-
 import click
 
 from orchestrator.cli import out
-from orchestrator.cli.client import connect, segment
+from orchestrator.cli.connection import connect
 from orchestrator.settings import load
 
 
@@ -22,10 +20,7 @@ def keys() -> None:
 def create(name: str, scopes: str, workspace: str | None, as_json: bool) -> None:
     """Make a key and show it, this once. Scopes: read, operate, define, admin, agent."""
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-    body: dict[str, Any] = {"name": name, "scopes": wanted}
-    if workspace is not None:
-        body["workspace"] = workspace
-    made = connect().send("POST", "/api/keys", body)
+    made = connect().keys.create(name, wanted, workspace=workspace)
     if as_json:
         out.print_json(made)
         return
@@ -37,7 +32,7 @@ def create(name: str, scopes: str, workspace: str | None, as_json: bool) -> None
 @out.json_option
 def list_(as_json: bool) -> None:
     """List the keys, newest first."""
-    found = list(connect().pages("/api/keys", 1000))
+    found = list(connect().keys.list(1000))
     if as_json:
         out.print_json(found)
         return
@@ -52,7 +47,7 @@ def list_(as_json: bool) -> None:
 @click.argument("key")
 def revoke(key: str) -> None:
     """End the key of this id."""
-    connect().send("DELETE", f"/api/keys/{segment(key)}")
+    connect().keys.revoke(key)
     click.echo(f"{key} is revoked")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from models.errors import InvalidError, OrchestratorError, SettingsError
+from orchestrator.client import ClientError
 
 _COMMANDS = {
     "up": "up:up",
@@ -50,7 +51,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except OrchestratorError as error:
+        except (OrchestratorError, ClientError) as error:
             kind = _Misuse if isinstance(error, SettingsError) else click.ClickException
             raise kind(_text(error)) from error
 
@@ -65,7 +66,7 @@ def main() -> None:
     """
 
 
-def _text(error: OrchestratorError) -> str:
+def _text(error: OrchestratorError | ClientError) -> str:
     lines = [str(error)]
     if isinstance(error, InvalidError):
         for problem in error.problems:

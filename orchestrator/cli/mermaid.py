@@ -3,7 +3,7 @@
 import click
 
 from orchestrator.cli import local
-from orchestrator.cli.client import connect, segment
+from orchestrator.cli.connection import connect
 
 
 @click.command()
@@ -12,10 +12,10 @@ def mermaid(file_or_run: str) -> None:
     """Draw a definition FILE, with no server, or the run of this id with its statuses."""
     from pathlib import Path
 
-    if file_or_run == "-" or Path(file_or_run).is_file():
+    if local.is_file(file_or_run):
         from orchestrator.core.mermaid import draw
 
         compiled, types = local.compile_(Path(file_or_run))
         click.echo(draw(compiled.plan, types))
     else:
-        click.echo(connect().get(f"/api/runs/{segment(file_or_run)}/mermaid"))
+        click.echo(connect().runs.mermaid(file_or_run))

@@ -6,8 +6,10 @@ from typing import Any
 import click
 
 from orchestrator.cli import given, local, out
-from orchestrator.cli.client import ApiError, Client, connect, segment
+from orchestrator.cli.connection import connect
 from orchestrator.cli.follow import follow, report, succeeded
+from orchestrator.client import Client, Conflict
+from orchestrator.client.answers import Written
 
 
 @click.command()
@@ -29,40 +31,37 @@ def run(
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Run the workflow of a definition FILE and show its steps live.
+    """Run the workflow of a definition FILE (YAML, JSON or Python) and show its steps live.
 
     The workflow is created, or gets a new version where the name exists and the content is new.
     The value of an input is JSON where it is that, else text; @FILE.json gives a whole object.
+    A Python file is run here; FILE.py:NAME takes one of its workflows.
     Ends with 0 only when the run ends in success.
     """
-    trigger: dict[str, Any] = {"inputs": given.pairs(inputs, "--input")}
-    if variables:
-        trigger["variables"] = given.pairs(variables, "--var")
-    if labels:
-        trigger["labels"] = given.texts(labels, "--label")
-    if priority is not None:
-        trigger["priority"] = priority
+    trigger: dict[str, Any] = {
+        "inputs": given.pairs(inputs, "--input"),
+        "variables": given.pairs(variables, "--var"),
+        "labels": given.texts(labels, "--label"),
+        "priority": priority,
+    }
     client = connect()
     workflow = define(client, file)
     if not as_json:
         click.echo(f"{workflow['name']} version {workflow['version']}", err=True)
-    started = client.send("POST", f"/api/workflows/{segment(workflow['name'])}/runs", trigger)
+    started = client.runs.start(workflow["name"], **trigger)
     if detach:
         out.print_json(started) if as_json else click.echo(started["id"])
         return
     _finish(ctx, client, started["id"], as_json)
 
 
-def define(client: Client, file: Path) -> dict[str, Any]:
+def define(client: Client, file: Path) -> Written:
     """The workflow of a definition file, at the version that has the file's content."""
     source = local.read(file)
     try:
-        return dict(client.send("POST", "/api/workflows", source=source))
-    except ApiError as error:
-        if error.status != 409:
-            raise
-    name = local.parse(file, source).data["name"]
-    return dict(client.send("PUT", f"/api/workflows/{segment(name)}", source=source))
+        return client.workflows.create(source)
+    except Conflict:
+        return client.workflows.update(local.parse(file, source).data["name"], source)
 
 
 def _finish(ctx: click.Context, client: Client, run_id: str, as_json: bool) -> None:

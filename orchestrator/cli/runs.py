@@ -1,31 +1,32 @@
 """`orchestrator runs`: the list of runs, newest first."""
 
+from typing import get_args
+
 import click
 
-from models.states import RunStatus
 from orchestrator.cli import given, out
-from orchestrator.cli.client import connect
+from orchestrator.cli.connection import connect
+from orchestrator.client.answers import RunStatus
 
 
 @click.command()
 @click.option("--workflow", help="Of this workflow only.")
-@click.option("--status", type=click.Choice([status.value for status in RunStatus]))
+@click.option("--status", type=click.Choice(get_args(RunStatus)))
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="With this label only.")
 @click.option("--parent", metavar="RUN", help="Called by this run only.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @out.json_option
 def runs(
     workflow: str | None,
-    status: str | None,
+    status: RunStatus | None,
     labels: tuple[str, ...],
     parent: str | None,
     limit: int,
     as_json: bool,
 ) -> None:
     """List runs, newest first."""
-    wanted = [f"{key}:{value}" for key, value in given.texts(labels, "--label").items()]
-    filters = {"workflow": workflow, "status": status, "label": wanted or None, "parent": parent}
-    found = list(connect().pages("/api/runs", limit, **filters))
+    wanted = given.texts(labels, "--label")
+    found = list(connect().runs.list(limit, workflow=workflow, status=status, labels=wanted, parent=parent))
     if as_json:
         out.print_json(found)
         return

@@ -1,14 +1,11 @@
 """`orchestrator show`: a run with its steps."""
 
-from typing import Any
-
 import click
 
 from orchestrator.cli import out
-from orchestrator.cli.client import connect, segment
+from orchestrator.cli.connection import connect
 from orchestrator.cli.follow import report
-
-_SHOWN = ("route", "input", "output", "error", "agent", "model", "tokens", "waiting_for", "called_run_id")
+from orchestrator.client.answers import Attempt, Run, Step, StepWithAttempts
 
 
 @click.command()
@@ -19,14 +16,14 @@ def show(run: str, step: str | None, as_json: bool) -> None:
     """Show a RUN and its steps, or one STEP of it with input, output and every attempt."""
     client = connect()
     if step is not None:
-        found = client.get(f"/api/runs/{segment(run)}/steps/{segment(step)}")
-        out.print_json(found) if as_json else _print_step(found)
+        one = client.runs.step(run, step)
+        out.print_json(one) if as_json else _print_step(one)
         return
-    found = client.get(f"/api/runs/{segment(run)}", include="steps")
+    found = client.runs.get(run, steps=True)
     out.print_json(found) if as_json else _print_run(found)
 
 
-def _print_run(run: dict[str, Any]) -> None:
+def _print_run(run: Run) -> None:
     report(run)
     click.echo("inputs:")
     out.print_json(run["inputs"])
@@ -45,18 +42,29 @@ def _print_run(run: dict[str, Any]) -> None:
     out.print_table(("step", "type", "status", "attempts", "took", "cost", "result"), rows, empty="No steps.")
 
 
-def _result(step: dict[str, Any]) -> str:
-    if step.get("error"):
-        return out.brief(f"{step['error']['code']}: {step['error']['message']}")
+def _result(step: Step) -> str:
+    error = step["error"]
+    if error:
+        return out.brief(f"{error['code']}: {error['message']}")
     if step.get("waiting_for"):
         return out.brief(f"waits for {step['waiting_for']}")
     return "" if step.get("output") is None else out.brief(step["output"])
 
 
-def _print_step(step: dict[str, Any]) -> None:
+def _print_step(step: StepWithAttempts) -> None:
     click.echo(f"{out.MARKS[step['status']][0]} {step['path']} ({step['type']}) {step['status']}")
     click.echo(f"attempts {step['attempts']}, cost {out.dollars(step['cost_microcents'])}")
-    for name in _SHOWN:
+    for name in (
+        "route",
+        "input",
+        "output",
+        "error",
+        "agent",
+        "model",
+        "tokens",
+        "waiting_for",
+        "called_run_id",
+    ):
         if step.get(name) is not None:
             click.echo(f"{name}:")
             out.print_json(step[name])
@@ -67,6 +75,6 @@ def _print_step(step: dict[str, Any]) -> None:
     out.print_table(("attempt", "status", "took", "error"), rows, empty="No attempts.")
 
 
-def _why(entry: dict[str, Any]) -> str:
+def _why(entry: Attempt) -> str:
     error = entry.get("error")
     return f"{error['code']}: {error['message']}" if error else ""

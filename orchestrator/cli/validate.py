@@ -14,7 +14,7 @@ from orchestrator.cli import local, out
 @out.json_option
 @click.pass_context
 def validate(ctx: click.Context, file: Path, as_json: bool) -> None:
-    """Check a definition FILE (YAML or JSON; - reads standard input) and show every problem."""
+    """Check a definition FILE (YAML, JSON or Python; - reads standard input) and show every problem."""
     answer = _check(file)
     if as_json:
         out.print_json(answer)

@@ -3,7 +3,7 @@
 import click
 
 from orchestrator.cli import out
-from orchestrator.cli.client import connect
+from orchestrator.cli.connection import connect
 from orchestrator.cli.follow import follow, report, succeeded
 
 

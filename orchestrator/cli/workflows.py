@@ -3,7 +3,7 @@
 import click
 
 from orchestrator.cli import out
-from orchestrator.cli.client import connect, segment
+from orchestrator.cli.connection import connect
 
 _EMPTY = "No workflows. Create one with: orchestrator run FILE"
 
@@ -16,7 +16,7 @@ def workflows(ctx: click.Context, limit: int, as_json: bool) -> None:
     """List workflows; or see versions, compare, roll back, archive."""
     if ctx.invoked_subcommand is not None:
         return
-    found = list(connect().pages("/api/workflows", limit))
+    found = list(connect().workflows.list(limit))
     if as_json:
         out.print_json(found)
         return
@@ -29,7 +29,7 @@ def workflows(ctx: click.Context, limit: int, as_json: bool) -> None:
 @out.json_option
 def versions(name: str, as_json: bool) -> None:
     """List the versions of a workflow."""
-    found = list(connect().pages(f"/api/workflows/{segment(name)}/versions", 1000))
+    found = list(connect().workflows.versions(name, 1000))
     if as_json:
         out.print_json(found)
         return
@@ -44,8 +44,7 @@ def versions(name: str, as_json: bool) -> None:
 @out.json_option
 def diff(name: str, old: int, new: int, as_json: bool) -> None:
     """Compare two versions of a workflow."""
-    # `from` is a keyword of Python, not of the API
-    found = connect().get(f"/api/workflows/{segment(name)}/diff", **{"from": old, "to": new})
+    found = connect().workflows.diff(name, old, new)
     if as_json:
         out.print_json(found)
         return
@@ -60,7 +59,7 @@ def diff(name: str, old: int, new: int, as_json: bool) -> None:
 @click.argument("version", type=int)
 def rollback(name: str, version: int) -> None:
     """Make the content of an old version the next one."""
-    now = connect().send("POST", f"/api/workflows/{segment(name)}/rollback", {"version": version})
+    now = connect().workflows.rollback(name, version)
     click.echo(f"{name} is at version {now['version']}, with the content of version {version}")
 
 
@@ -68,7 +67,7 @@ def rollback(name: str, version: int) -> None:
 @click.argument("name")
 def archive(name: str) -> None:
     """Take a workflow out of use; its runs stay."""
-    connect().send("DELETE", f"/api/workflows/{segment(name)}")
+    connect().workflows.archive(name)
     click.echo(f"{name} is archived")
 
 

@@ -7,8 +7,51 @@ they are. O(E log V).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+from orchestrator.core.bodies import Nest
 from orchestrator.core.choices import ROOT, Choices, Group
+from orchestrator.core.scope import NodeSpec
+
+
+def of_run(root: Nest) -> tuple[int, bool]:
+    """The estimate of a definition without mistakes, in cents, and whether it is only a lower bound.
+
+    A body counts `count` or `max_iterations` times; over a collection, or a count that is known only at run
+    time, once: that is a lower bound, as is the estimate of a call whose cost is not given.
+    """
+    totals: dict[int, int] = {}
+    bounded = False
+    for nest in reversed(root.all()):
+        assert nest.choices is not None
+        cents = []
+        for node in nest.scope.nodes:
+            inner = nest.bodies.get(node.no)
+            times, known = (1, True) if inner is None else _times(node)
+            bounded = bounded or not known or _of_unknown_cost(node)
+            cents.append((estimate(node) or 0) + (0 if inner is None else times * totals[id(inner)]))
+        totals[id(nest)] = dearest(cents, nest.choices)
+    return totals[id(root)], bounded
+
+
+def _times(node: NodeSpec) -> tuple[int, bool]:
+    """How often a body counts, and whether that is known."""
+    given: Any = node.raw.get("count", node.raw.get("max_iterations"))
+    known = isinstance(given, int) and "items" not in node.raw
+    return (given, True) if known else (1, False)
+
+
+def _of_unknown_cost(node: NodeSpec) -> bool:
+    """What is called may change between this estimate and the run."""
+    return node.type is not None and node.type.calls and "estimated_cost_cents" not in node.raw
+
+
+def estimate(node: NodeSpec) -> int | None:
+    """What one attempt of a node is expected to cost, in cents; None when nothing says."""
+    given = node.raw.get("estimated_cost_cents")
+    if given is not None:
+        return int(given)
+    return (node.type.cost_cents if node.type is not None else 0) or None
 
 
 def dearest(cents: Sequence[int], choices: Choices) -> int:

@@ -4,7 +4,7 @@ Pure and idempotent: the same outcome gives the same decisions, twice, late or i
 Source: spec "definition", When a node is ready; spec "engine", Pure decision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from models.moves import Decision, OnReady
 from orchestrator.core.plan import Handle, Plan, PlanNode
@@ -60,9 +60,13 @@ def decisions(plan: Plan, node: PlanNode, digits: str, *, off_chord: bool = Fals
 
 def starting(plan: Plan) -> tuple[Decision, ...]:
     """What the entries of a plan are told when their run starts: one live edge out of nowhere."""
+    return entering(plan, plan.start)
+
+
+def entering(plan: Plan, nos: Iterable[int]) -> tuple[Decision, ...]:
+    """What entries, of a run or of branches, are told when they start."""
     return tuple(
-        Decision(source=None, target=no, decided=0, live=1, on_ready=on_ready(plan.at(no)))
-        for no in plan.start
+        Decision(source=None, target=no, decided=0, live=1, on_ready=on_ready(plan.at(no))) for no in nos
     )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.core import cost, graph
-from orchestrator.core.choices import find_choices
+from orchestrator.core import bodies, cost
+from orchestrator.core.bodies import Nest
 from orchestrator.core.classify import LONG, SHORT, check_long, classify
 from orchestrator.core.document import Document, Limits
 from orchestrator.core.fields import is_a
@@ -18,12 +18,7 @@ from orchestrator.core.nodetype import NodeType
 from orchestrator.core.plan import Plan
 from orchestrator.core.report import Report
 from orchestrator.core.scope import EdgeSpec, NodeSpec, Scope
-from orchestrator.core.stages import construct, estimate
-from orchestrator.core.validate_edges import check_edges
-from orchestrator.core.validate_graph import check_graph
-from orchestrator.core.validate_nodes import check_nodes
-from orchestrator.core.validate_references import References
-from orchestrator.core.validate_sessions import check_sessions
+from orchestrator.core.stages import construct
 from orchestrator.core.validate_workflow import check_workflow
 
 
@@ -33,8 +28,8 @@ class Compiled:
 
     definition: the document with chains spelt out, `fallback` as its error edge, handles and routes explicit;
     compiling it again gives the same. digest: SHA-256 of it in hex, the same for YAML and JSON and any order
-    of keys. classification: `{class, reasons}`. The estimate is a lower bound where a workflow is called whose
-    cost nobody estimated.
+    of keys. classification: `{class, reasons}`. The estimate is a lower bound where a body's count is unknown, or
+    the cost of a workflow that is called.
     """
 
     definition: dict[str, Any]
@@ -53,38 +48,26 @@ def compile_definition(
     if not is_a(report, "", data, dict):
         report.close("definition")
     check_workflow(report, data)
-    scope = check_nodes(report, data["nodes"], types, limits.max_nodes) if "nodes" in data else Scope()
-    if not scope.nodes:
-        # Without nodes every edge and every name would seem wrong.
+    root = bodies.read(report, data, types, limits)
+    if not root.scope.nodes:
+        # Without nodes every name would seem wrong.
         report.close("definition")
-    check_edges(report, data.get("edges", []), scope)
-    found = graph.build(len(scope.nodes), scope.edges)
-    acyclic = check_graph(report, scope, found)
-    names = References(report, scope, env_allow)
-    names.take(data.get("outputs"))
-    names.check_order(found)
-    choices = find_choices(found, scope.edges) if acyclic else None
-    if choices is not None:
-        check_sessions(report, scope, found, choices)
-    classification = classify(data.get("duration"), scope.nodes)
+    bodies.check(report, root, data.get("outputs"), env_allow)
+    nodes = list(root.nodes())
+    classification = classify(data.get("duration"), nodes)
     if classification.name == LONG:
-        check_long(report, scope.nodes)
+        check_long(report, nodes)
     report.close("definition")
-    assert choices is not None
-    definition = _normal(data, scope)
+    definition = _normal(data, root)
+    cents, is_lower_bound = cost.of_run(root)
     return Compiled(
         definition=definition,
         digest=digest(definition),
-        plan=construct(data, scope, found, names, short=classification.name == SHORT),
+        plan=construct(data, root, short=classification.name == SHORT),
         classification=classification.to_json(),
-        estimated_cost_cents=cost.dearest([estimate(node) or 0 for node in scope.nodes], choices),
-        estimate_is_lower_bound=any(_of_unknown_cost(node) for node in scope.nodes),
+        estimated_cost_cents=cents,
+        estimate_is_lower_bound=is_lower_bound,
     )
-
-
-def _of_unknown_cost(node: NodeSpec) -> bool:
-    """What is called may change between this estimate and the run."""
-    return node.type is not None and node.type.calls and "estimated_cost_cents" not in node.raw
 
 
 def digest(definition: Mapping[str, Any]) -> str:
@@ -93,10 +76,15 @@ def digest(definition: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _normal(data: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
-    nodes = [{key: value for key, value in node.raw.items() if key != "fallback"} for node in scope.nodes]
-    edges = [_edge(edge, scope) for edge in scope.edges]
+def _normal(data: Mapping[str, Any], nest: Nest) -> dict[str, Any]:
+    nodes = [_node(node, nest.bodies.get(node.no)) for node in nest.scope.nodes]
+    edges = [_edge(edge, nest.scope) for edge in nest.scope.edges]
     return {**data, "nodes": nodes, "edges": edges}
+
+
+def _node(node: NodeSpec, body: Nest | None) -> dict[str, Any]:
+    written = {key: value for key, value in node.raw.items() if key != "fallback"}
+    return written if body is None else {**written, "body": _normal(node.raw["body"], body)}
 
 
 def _edge(edge: EdgeSpec, scope: Scope) -> dict[str, Any]:

@@ -203,9 +203,11 @@ _FLOAT = re.compile(
 
 
 def _scalar(event: ScalarEvent) -> Any:
-    text: str = event.value
-    if not event.implicit[0]:
-        return text
+    return plain_scalar(event.value) if event.implicit[0] else event.value
+
+
+def plain_scalar(text: str) -> Any:
+    """What a text without quotes means."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if text[0] not in "+-.0123456789":

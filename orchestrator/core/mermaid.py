@@ -40,15 +40,29 @@ def draw(plan: Plan, types: Mapping[str, NodeType], statuses: Mapping[str, str] 
     """The diagram; with `statuses` (a step's status by its path) each node has its status as a class."""
     names = [_vertex(node) for node in plan.nodes]
     lines = ["flowchart TD"]
-    lines += (f"    {_box(node, names[node.no], types)}" for node in plan.nodes)
+    lines += _scope(plan, None, names, types, "    ")
     for node in plan.nodes:
         lines += (f"    {names[node.no]} {_arrow(edge)} {names[edge.target]}" for edge in node.out)
     lines += (f"    {line}" for line in _classes(plan, names, statuses or {}))
     return "\n".join(lines) + "\n"
 
 
+def _scope(
+    plan: Plan, scope: int | None, names: list[str], types: Mapping[str, NodeType], indent: str
+) -> Iterator[str]:
+    """The boxes of a scope; behind a container a frame with those of its body, hung on it."""
+    for node in plan.members(scope):
+        name = names[node.no]
+        yield indent + _box(node, name, types)
+        if node.body is not None:
+            yield f'{indent}subgraph node{node.no}_body["{_label("body of " + node.id)}"]'
+            yield from _scope(plan, node.no, names, types, indent + "    ")
+            yield f"{indent}end"
+            yield f"{indent}{name} -.- node{node.no}_body"
+
+
 def _vertex(node: PlanNode) -> str:
-    if node.id.lower() in _WORDS or _OURS.match(node.id):
+    if node.scope is not None or node.id.lower() in _WORDS or _OURS.match(node.id):
         return f"node{node.no}_{node.id}"
     return node.id
 
@@ -82,7 +96,7 @@ def _label(text: str) -> str:
 def _classes(plan: Plan, names: list[str], statuses: Mapping[str, str]) -> Iterator[str]:
     drawn: dict[StepStatus, list[str]] = {}
     for node in plan.nodes:
-        if node.id in statuses:
+        if node.scope is None and node.id in statuses:
             drawn.setdefault(StepStatus(statuses[node.id]), []).append(names[node.no])
     for status, members in drawn.items():
         yield f"classDef {status.value} {_COLOURS[status]}"

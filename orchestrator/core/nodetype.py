@@ -21,6 +21,9 @@ class FieldKind(StrEnum):
     EXPRESSION = "expression"  # CEL, compiled at write time, evaluated by the handler
     JSONATA = "jsonata"  # JSONata, compiled at write time, evaluated by the handler
     CASES = "cases"  # [{route, when}], each `when` CEL
+    BODY = "body"  # {nodes, edges}: the template of a container's branches
+    BODY_VALUE = "body_value"  # any JSON; {{ }} resolved in a branch that has ended
+    BODY_EXPRESSION = "body_expression"  # CEL over the names of the branch that ended last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,8 @@ class NodeType:
     slow: takes 100 ms and more, so that a join of such steps is worth a chord.
     one_of: of each group of field names at least one must be given.
     routes: from a node's own fields, the routes it may select (None: it selects none).
+    needs: from a node's own fields, the further fields that it must have.
+    container: it has a body, runs it once a branch, and is evaluated by the engine.
     mistakes: from fields that are right each by itself, what is wrong with them all the same: JSON pointers
     from the node on, each with a message that says how to mend it.
     shape: the pair of Mermaid brackets, such as ("[", "]").
@@ -67,4 +72,6 @@ class NodeType:
     cost_cents: int = 0
     shape: tuple[str, str] = ("[", "]")
     routes: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
+    needs: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
+    container: bool = False
     mistakes: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] | None = None

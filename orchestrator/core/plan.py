@@ -4,11 +4,11 @@ Steps and nodes are named by number here: the position of the node in `Plan.node
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, Self
 
 
 class Handle(StrEnum):
@@ -57,12 +57,27 @@ class InEdge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """The template of a container's branches: the plan's nodes from `first` on, `size` of them.
+
+    `start` and `levels` are numbers of plan nodes; a START and an END stand round them: the branch's row,
+    which is written when a branch starts and decided when its last step has ended.
+    """
+
+    first: int
+    size: int
+    start: tuple[int, ...]
+    levels: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanNode:
     """A node with all that carrying it needs.
 
     need: live in-edges needed to start, None = every in-edge decided and at least one live.
-    refs: nodes whose outputs or errors its own fields, mapping, `when` and key name.
-    edge_refs: the same for the `when` of its out-edges.
+    refs: nodes whose outputs or errors its own fields, mapping, `when` and key name, as numbers of plan nodes.
+    edge_refs: the same for the `when` of its out-edges. back: of both, those in the body of a loop that it sees
+    as the iteration before left them. scope: the container in whose body it is; body: its own, of a container.
     calls: its attempts wait for a run that they call, and cost what that costs.
     lets_end: a running step that is let end when its run is stopped.
     estimate_cents: None = unknown.
@@ -80,6 +95,9 @@ class PlanNode:
     ins: tuple[InEdge, ...] = ()
     refs: tuple[int, ...] = ()
     edge_refs: tuple[int, ...] = ()
+    back: tuple[int, ...] = ()
+    scope: int | None = None
+    body: Body | None = None
     timeout: float | None = None
     retry: Retry = Retry()
     queue: str = "steps"
@@ -96,10 +114,23 @@ class PlanNode:
     idempotency_key: str | None = None
     level: int = 0
 
+    def shifted(self, by: int) -> "PlanNode":
+        """The node as a step of a branch: its own number and those of its neighbours, `by` further on."""
+        return replace(
+            self,
+            no=self.no + by,
+            out=tuple(replace(edge, target=edge.target + by) for edge in self.out),
+            ins=tuple(replace(edge, source=edge.source + by) for edge in self.ins),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A version's plan. `outputs` None: the outputs of the terminal nodes, by id."""
+    """A version's plan. `outputs` None: the outputs of the terminal nodes, by id.
+
+    `nodes` holds those of bodies too, behind the workflow's own. The steps of a branch are numbered
+    branch × len(nodes) + the node's number; the run's own steps have their node's number (branch 0).
+    """
 
     workflow: str
     nodes: tuple[PlanNode, ...]
@@ -117,8 +148,53 @@ class Plan:
     short: bool = False
 
     def at(self, no: int) -> PlanNode:
-        """The node of a step, by the step's number."""
-        return self.nodes[no]
+        """The node of a step, by the step's number; of a step in a branch, as that branch's."""
+        return self.nodes[no] if no < len(self.nodes) else self._in_branch(no)
+
+    @cached_property
+    def _in_branch(self) -> Callable[[int], PlanNode]:
+        size = len(self.nodes)
+        return lru_cache(maxsize=8_192)(lambda no: self.nodes[no % size].shifted(no - no % size))
+
+    def place_of(self, path: str) -> int | None:
+        """The number of the node of a step's path, such as `each[3]/summarise`; None when there is none."""
+        place: int | None = None
+        for part in path.split("/"):
+            if place is not None and self.nodes[place].body is None:
+                return None
+            place = self.numbers_in[place].get(part.partition("[")[0])
+            if place is None:
+                return None
+        return place
+
+    def branch(self, no: int) -> int:
+        """The branch that a step belongs to; 0: the run itself."""
+        return no // len(self.nodes)
+
+    def step_of(self, branch: int, place: int) -> int:
+        """The number of a node's step in a branch."""
+        return branch * len(self.nodes) + place
+
+    def members(self, scope: int | None) -> tuple[PlanNode, ...]:
+        """The nodes of the workflow itself (None), or of the body of a container, by the container's number."""
+        if scope is None:
+            return self.nodes[: self.width]
+        body = self.nodes[scope].body
+        assert body is not None
+        return self.nodes[body.first : body.first + body.size]
+
+    @cached_property
+    def width(self) -> int:
+        """How many nodes the workflow itself has, without those of bodies."""
+        return sum(node.scope is None for node in self.nodes)
+
+    @cached_property
+    def numbers_in(self) -> Mapping[int | None, Mapping[str, int]]:
+        """Node number by scope and id."""
+        found: dict[int | None, dict[str, int]] = {}
+        for node in self.nodes:
+            found.setdefault(node.scope, {})[node.id] = node.no
+        return found
 
     def node(self, node_id: str) -> PlanNode:
         """The node of an id; KeyError when there is none."""
@@ -126,14 +202,17 @@ class Plan:
 
     @cached_property
     def numbers(self) -> dict[str, int]:
-        """Node number by id."""
-        return {node.id: node.no for node in self.nodes}
+        """Number of each of the workflow's own nodes by id."""
+        return {node.id: node.no for node in self.members(None)}
 
     @cached_property
     def step_rows(self) -> str:
         """The rows that a run starts with, as JSON text: `[{no, path, undecided, queue}]`."""
         return json.dumps(
-            [{"no": n.no, "path": n.id, "undecided": len(n.ins), "queue": n.queue} for n in self.nodes]
+            [
+                {"no": n.no, "path": n.id, "undecided": len(n.ins), "queue": n.queue}
+                for n in self.members(None)
+            ]
         )
 
     @cached_property
@@ -143,40 +222,67 @@ class Plan:
 
     @property
     def terminal(self) -> tuple[PlanNode, ...]:
-        """The nodes without an out-edge of a handle other than error."""
-        return tuple(n for n in self.nodes if all(e.handle is Handle.ERROR for e in n.out))
+        """The workflow's own nodes without an out-edge of a handle other than error."""
+        return self.terminal_of(None)
+
+    def terminal_of(self, scope: int | None) -> tuple[PlanNode, ...]:
+        """The nodes of a scope without an out-edge of a handle other than error."""
+        return tuple(n for n in self.members(scope) if all(e.handle is Handle.ERROR for e in n.out))
 
     def to_json(self) -> dict[str, Any]:
         """The plan as stored and as `GET …/plan` shows it: `{nodes: {id: {dependencies, dependents, …}},
-        start_nodes, levels, …}`."""
-        names = [node.id for node in self.nodes]
+        start_nodes, levels, …}`, a container's row with a `body` of the same kind."""
         rest = _shallow(self)
         del rest["nodes"], rest["start"], rest["levels"]
+        return {**self._scope(None, self.start, self.levels), **rest}
+
+    def _scope(
+        self, scope: int | None, start: tuple[int, ...], levels: tuple[tuple[int, ...], ...]
+    ) -> dict[str, Any]:
+        names = [node.id for node in self.nodes]
         nodes: dict[str, Any] = {}
-        for node in self.nodes:
+        for node in self.members(scope):
             row = _row(node)
+            if node.body is not None:
+                row["body"] = self._scope(node.no, node.body.start, node.body.levels)
             row["dependencies"] = list(dict.fromkeys(names[e.source] for e in node.ins))
             row["dependents"] = list(dict.fromkeys(names[e.target] for e in node.out))
             nodes[node.id] = row
         return {
             "nodes": nodes,
-            "start_nodes": [names[no] for no in self.start],
-            "levels": [[names[no] for no in level] for level in self.levels],
-            **rest,
+            "start_nodes": [names[no] for no in start],
+            "levels": [[names[no] for no in level] for level in levels],
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Plan":
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
         rest = {k: v for k, v in data.items() if k not in ("nodes", "start_nodes", "levels")}
-        numbers = {name: row["no"] for name, row in data["nodes"].items()}
         rest["output_refs"] = tuple(rest["output_refs"])
-        return cls(
-            nodes=tuple(_node(row) for row in sorted(data["nodes"].values(), key=lambda r: r["no"])),
-            start=tuple(numbers[name] for name in data["start_nodes"]),
-            levels=tuple(tuple(numbers[name] for name in level) for level in data["levels"]),
-            **rest,
-        )
+        nodes: list[PlanNode] = []
+        _collect(data, nodes)
+        start, levels = _ends(data)
+        return cls(nodes=tuple(sorted(nodes, key=lambda node: node.no)), start=start, levels=levels, **rest)
+
+
+def _collect(data: Mapping[str, Any], into: list[PlanNode]) -> None:
+    """The nodes of a scope and of the bodies in it; bodies are not deeper than the stack."""
+    for row in data["nodes"].values():
+        into.append(_node(row))
+        if row["body"] is not None:
+            _collect(row["body"], into)
+
+
+def _ends(data: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    numbers = {name: row["no"] for name, row in data["nodes"].items()}
+    start = tuple(numbers[name] for name in data["start_nodes"])
+    return start, tuple(tuple(numbers[name] for name in level) for level in data["levels"])
+
+
+def _body(data: Mapping[str, Any]) -> Body:
+    start, levels = _ends(data)
+    first = min(row["no"] for row in data["nodes"].values())
+    return Body(first=first, size=len(data["nodes"]), start=start, levels=levels)
 
 
 def _shallow(item: Any) -> dict[str, Any]:
@@ -199,5 +305,7 @@ def _node(row: Mapping[str, Any]) -> PlanNode:
     kept["retry"] = Retry(**retry)
     kept["out"] = tuple(OutEdge(**{**e, "handle": Handle(e["handle"])}) for e in kept["out"])
     kept["ins"] = tuple(InEdge(**e) for e in kept["ins"])
-    kept["refs"], kept["edge_refs"] = tuple(kept["refs"]), tuple(kept["edge_refs"])
+    for name in ("refs", "edge_refs", "back"):
+        kept[name] = tuple(kept[name])
+    kept["body"] = None if kept["body"] is None else _body(kept["body"])
     return PlanNode(**kept)

@@ -3,7 +3,7 @@
 Source: spec "engine", Checkpoints and invariant 8; the data of events as the transition statement writes it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -82,8 +82,13 @@ class Replayed:
     illegal: tuple[tuple[int, str], ...]
 
 
+def _no_body(_path: str) -> Sequence[str]:
+    return ()
+
+
 @dataclass(slots=True)
 class _Fold:
+    body: Callable[[str], Sequence[str]]
     status: RunStatus | None = None
     steps: dict[str, StepState] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
@@ -97,8 +102,15 @@ class _Fold:
             self._move_run(event.seq, RUN_EVENTS[event.type])
         elif event.type in STEP_EVENTS and event.step is not None:
             self._move_step(event.seq, event.step, STEP_EVENTS[event.type], event.data)
+        elif event.type == "branch.started" and event.step is not None:
+            self._open(event.step, event.data["position"], event.data["count"])
         elif event.type == "variable.set":
             self.variables[event.data["key"]] = event.data["value"]
+
+    def _open(self, path: str, first: int, count: int) -> None:
+        for position in range(first, first + count):
+            for node in self.body(path):
+                self.steps.setdefault(f"{path}[{position}]/{node}", StepState())
 
     def _move_run(self, seq: int, to: RunStatus) -> None:
         if to not in (RUN_MOVES[self.status] if self.status else (RunStatus.PENDING,)):
@@ -117,7 +129,7 @@ class _Fold:
             edges=data.get("edges", before.edges),
         )
         if to is StepStatus.PENDING:
-            after = replace(after, route=None, edges=None)
+            after = replace(after, route=None, edges=None, tries=data.get("tries", 0))
         if to not in STEP_MOVES[before.status]:
             self.illegal.append((seq, f"step {path} goes from {before.status} to {to}"))
         if after.attempt < before.attempt:
@@ -126,12 +138,17 @@ class _Fold:
         self.changes.append(Change(seq=seq, path=path, before=before, after=after))
 
 
-def replay(events: Iterable[Logged], paths: Iterable[str] = ()) -> Replayed:
+def replay(
+    events: Iterable[Logged],
+    paths: Iterable[str] = (),
+    body: Callable[[str], Sequence[str]] = _no_body,
+) -> Replayed:
     """The state after `events`, given in order; `paths` are the steps that the run began with, all pending.
 
-    Types that move nothing pass; a step that is not in `paths` begins pending at its first event.
+    `body` gives the ids of the nodes in the body of the container at a path. Types that move nothing pass; a
+    step that is not in `paths` begins pending at its first event.
     """
-    fold = _Fold(steps={path: StepState() for path in paths})
+    fold = _Fold(body=body, steps={path: StepState() for path in paths})
     for event in events:
         fold.take(event)
     return Replayed(

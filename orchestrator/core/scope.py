@@ -40,8 +40,12 @@ class EdgeSpec:
 class Scope:
     """Nodes in the definition's order, the number of each id, and the edges that join two known nodes.
 
-    loose: how many edges to a node come from one that does not exist.
+    loose: how many edges to a node come from one that does not exist. pointer: of the object that holds the
+    nodes and edges, "" for the workflow. container: the node whose body this is.
     """
+
+    pointer: str = ""
+    container: NodeSpec | None = None
 
     nodes: list[NodeSpec] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)

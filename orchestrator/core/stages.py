@@ -1,22 +1,23 @@
 """From a definition without mistakes to its execution plan, in four stages.
 
-path: nodes in the definition's order, entries, levels by the longest way. loop: a pair of sentinels round each
-body; node types with a body are refused before, so there is none to place. node: what carrying each node needs.
-edge: typed handles, in the definition's order on both sides.
+path: nodes in the definition's order, entries, levels by the longest way, for each scope. loop: each body stands
+once, behind the nodes around it, between a START and an END that every branch has as its row. node: what carrying
+each node needs. edge: typed handles, in the definition's order on both sides.
 
 Source: spec "definition", Construction, in four stages.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import networkx as nx
-
 from orchestrator.core import durations, graph
-from orchestrator.core.plan import Handle, InEdge, OutEdge, Plan, PlanNode, Retry
-from orchestrator.core.scope import EdgeSpec, NodeSpec, Scope
+from orchestrator.core.bodies import Nest
+from orchestrator.core.cost import estimate
+from orchestrator.core.nodetype import FieldKind
+from orchestrator.core.plan import Body, Handle, InEdge, OutEdge, Plan, PlanNode, Retry
+from orchestrator.core.scope import NodeSpec
 from orchestrator.core.validate_references import References, named_nodes
 from orchestrator.core.validate_retry import read_retry
 
@@ -34,21 +35,19 @@ class _Edges:
     ins: Mapping[int, Sequence[InEdge]]
 
 
-def construct(
-    data: Mapping[str, Any], scope: Scope, found: "nx.DiGraph[int]", names: References, *, short: bool
-) -> Plan:
-    """The plan of a definition that was found without mistakes; `found` is the graph of its edges."""
-    path = _path_stage(found)
-    edges = _edge_stage(scope.edges)
+def construct(data: Mapping[str, Any], root: Nest, *, short: bool) -> Plan:
+    """The plan of a definition that was found without mistakes."""
     default = read_retry(data["retry"]) if "retry" in data else None
     budget = data.get("budget", {})
+    assert root.names is not None
+    path = _path_stage(root)
     return Plan(
         workflow=data["name"],
-        nodes=tuple(_node_stage(node, path, edges, names, default) for node in scope.nodes),
+        nodes=tuple(node for nest, scope in _loop_stage(root) for node in _nodes(nest, scope, default)),
         start=path.start,
         levels=path.levels,
         outputs=data.get("outputs"),
-        output_refs=tuple(sorted(names.of_outputs)),
+        output_refs=tuple(sorted(root.names.of_outputs)),
         inputs_schema=data.get("inputs"),
         variables=data.get("variables", {}),
         labels=data.get("labels", {}),
@@ -60,8 +59,8 @@ def construct(
     )
 
 
-def _path_stage(found: "nx.DiGraph[int]") -> _Path:
-    levels = graph.levels(found)
+def _path_stage(nest: Nest) -> _Path:
+    levels = [[nest.base + no for no in level] for level in graph.levels(nest.found)]
     return _Path(
         start=tuple(levels[0]),
         levels=tuple(tuple(level) for level in levels),
@@ -69,29 +68,52 @@ def _path_stage(found: "nx.DiGraph[int]") -> _Path:
     )
 
 
-def _edge_stage(edges: Sequence[EdgeSpec]) -> _Edges:
+def _loop_stage(root: Nest) -> list[tuple[Nest, int | None]]:
+    """Each scope with the place of its container, in the order in which the plan lists their nodes."""
+    around = {id(inner): nest.base + no for nest in root.all() for no, inner in nest.bodies.items()}
+    return [(nest, around.get(id(nest))) for nest in root.all()]
+
+
+def _nodes(nest: Nest, scope: int | None, default: Retry | None) -> Iterator[PlanNode]:
+    path, edges = _path_stage(nest), _edge_stage(nest)
+    assert nest.names is not None
+    for node in nest.scope.nodes:
+        inner = nest.bodies.get(node.no)
+        made = _node_stage(node, nest.base, path, edges, nest.names, default)
+        yield replace(made, scope=scope, body=None if inner is None else _body(inner))
+
+
+def _body(inner: Nest) -> Body:
+    path = _path_stage(inner)
+    return Body(first=inner.base, size=len(inner.scope.nodes), start=path.start, levels=path.levels)
+
+
+def _edge_stage(nest: Nest) -> _Edges:
     out: dict[int, list[OutEdge]] = defaultdict(list)
     ins: dict[int, list[InEdge]] = defaultdict(list)
-    for edge in edges:
-        ins[edge.target].append(InEdge(source=edge.source, index=len(out[edge.source])))
-        out[edge.source].append(
-            OutEdge(target=edge.target, handle=edge.handle, when=edge.when, route=edge.route)
-        )
+    for edge in nest.scope.edges:
+        source, target = nest.base + edge.source, nest.base + edge.target
+        ins[target].append(InEdge(source=source, index=len(out[source])))
+        out[source].append(OutEdge(target=target, handle=edge.handle, when=edge.when, route=edge.route))
     return _Edges(out=out, ins=ins)
 
 
 def _node_stage(
-    node: NodeSpec, path: _Path, edges: _Edges, names: References, default: Retry | None
+    node: NodeSpec, base: int, path: _Path, edges: _Edges, names: References, default: Retry | None
 ) -> PlanNode:
-    raw, kind = node.raw, node.type
+    raw, kind, place = node.raw, node.type, base + node.no
     assert kind is not None
-    out, ins = tuple(edges.out.get(node.no, ())), tuple(edges.ins.get(node.no, ()))
+    out, ins = tuple(edges.out.get(place, ())), tuple(edges.ins.get(place, ()))
     return PlanNode(
-        no=node.no,
+        no=place,
         id=node.id,
         type=kind.type,
         name=raw.get("name"),
-        fields={field.name: raw[field.name] for field in kind.fields if field.name in raw},
+        fields={
+            field.name: raw[field.name]
+            for field in kind.fields
+            if field.name in raw and field.kind is not FieldKind.BODY
+        },
         input_mapping=raw.get("input_mapping"),
         when=raw.get("when"),
         need=_need(raw.get("join", "all")) if ins else None,
@@ -99,6 +121,7 @@ def _node_stage(
         ins=ins,
         refs=named_nodes(names.of_node, node.no),
         edge_refs=named_nodes(names.of_edges, node.no),
+        back=named_nodes(names.back, node.no),
         timeout=durations.seconds(raw.get("timeout")),
         retry=read_retry(raw["retry"], default) if "retry" in raw else default or Retry(),
         queue=raw.get("queue", kind.queue),
@@ -113,7 +136,7 @@ def _node_stage(
         max_output_bytes=raw.get("max_output_bytes"),
         on_large_output=raw.get("on_large_output", "fail"),
         idempotency_key=raw.get("idempotency_key"),
-        level=path.level_of[node.no],
+        level=path.level_of[place],
     )
 
 
@@ -121,11 +144,3 @@ def _need(join: str | Mapping[str, int]) -> int | None:
     if isinstance(join, str):
         return 1 if join == "any" else None
     return join["at_least"]
-
-
-def estimate(node: NodeSpec) -> int | None:
-    """What one attempt of a node is expected to cost, in cents; None when nothing says."""
-    given = node.raw.get("estimated_cost_cents")
-    if given is not None:
-        return int(given)
-    return (node.type.cost_cents if node.type is not None else 0) or None

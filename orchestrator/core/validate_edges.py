@@ -27,9 +27,10 @@ def check_edges(report: Report, value: Any, scope: Scope) -> None:
     `fallback` of a node is an error edge behind all others, unless such an edge is written out.
     """
     reader = _Edges(report, scope)
-    if is_a(report, "/edges", value, list):
+    at = child(scope.pointer, "edges")
+    if is_a(report, at, value, list):
         for no, raw in enumerate(value):
-            reader.take(child("/edges", no), raw)
+            reader.take(child(at, no), raw)
     for node in scope.nodes:
         reader.take_fallback(node)
 

@@ -28,7 +28,7 @@ from orchestrator.core.validate_workflow import unsupported
 
 LATER_TYPES = frozenset(
     (
-        *("approval", "celery", "decompose", "emit", "group_chat", "llm", "loop", "parallel", "pause"),
+        *("approval", "celery", "decompose", "emit", "group_chat", "llm", "pause"),
         *("pull_request", "signal", "wait", "worktree"),
     )
 )
@@ -109,23 +109,24 @@ def _compensation(types: Mapping[str, NodeType]) -> Check:
     return check
 
 
-def check_nodes(report: Report, value: Any, types: Mapping[str, NodeType], max_nodes: int) -> Scope:
-    """Report what is wrong with the nodes, each by itself, and read them. Too many: none are read."""
-    scope = Scope()
-    if not is_a(report, "/nodes", value, list):
-        return scope
+def check_nodes(
+    report: Report, value: Any, types: Mapping[str, NodeType], max_nodes: int, scope: Scope
+) -> None:
+    """Report what is wrong with the nodes, each by itself, and read them into `scope`. Too many: none are read."""
+    at = child(scope.pointer, "nodes")
+    if not is_a(report, at, value, list):
+        return
     if not value:
-        report.add("/nodes", Code.INVALID_VALUE, "there is no node; write at least one")
+        report.add(at, Code.INVALID_VALUE, "there is no node; write at least one")
     if len(value) > max_nodes:
         message = f"there are {len(value)} nodes, {max_nodes} are allowed; split the workflow"
-        report.add("/nodes", Code.TOO_LARGE, message)
-        return scope
+        report.add(at, Code.TOO_LARGE, message)
+        return
     common = {**COMMON, "compensate": _compensation(types)}
     for no, raw in enumerate(value):
-        pointer = child("/nodes", no)
+        pointer = child(at, no)
         if is_a(report, pointer, raw, dict):
             _take(report, pointer, raw, types, common, scope)
-    return scope
 
 
 def _take(
@@ -177,7 +178,8 @@ def _check_typed(
         take_fields(report, pointer, mine, known, required, what="a node")
         return None
     own = {field.name: own_check(field) for field in node_type.fields if field.name not in known}
-    needed = (*required, *(field.name for field in node_type.fields if field.required))
+    more = () if node_type.needs is None else node_type.needs(raw)
+    needed = (*required, *(field.name for field in node_type.fields if field.required), *more)
     what, before = f"a node of type {node_type.type}", report.count
     meant = take_fields(report, pointer, raw, {**known, **own}, needed, what=what)
     for group in node_type.one_of:

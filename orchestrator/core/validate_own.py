@@ -54,6 +54,9 @@ _CHECKS: Mapping[FieldKind, Check] = {
     FieldKind.DURATION: duration(),
     FieldKind.EXPRESSION: _EXPRESSION,
     FieldKind.JSONATA: _jsonata,
+    FieldKind.BODY: fields({"nodes": anything, "edges": anything}, ("nodes",), what="a body"),
+    FieldKind.BODY_VALUE: anything,
+    FieldKind.BODY_EXPRESSION: _EXPRESSION,
     FieldKind.CASES: items(
         fields({"route": text(64), "when": _EXPRESSION}, ("route", "when"), what="a case"), least=1
     ),

@@ -15,38 +15,71 @@ from orchestrator.core.scope import EdgeSpec, NodeSpec, Scope
 
 _RESOLVED = (FieldKind.STRING, FieldKind.OBJECT, FieldKind.LIST, FieldKind.VALUE)
 _ROOTS = ("inputs", "var", "run", "env")
+_BRANCH_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "loop": ("index", "iteration", "item", "total"),
+    "parallel": ("index", "currentItem", "branchId", "item", "total"),
+}
 
 
 class References:
     """Collects the nodes that each node, its out-edges and the outputs name; reports names that mean nothing.
 
-    Per node number: `of_node` for its own fields, mapping, `when` and key; `of_edges` for its out-edges.
+    Per node number, as places in the plan: `of_node` for its own fields, mapping, `when` and key; `of_edges`
+    for its out-edges; `back` for nodes of a loop's body of which it sees what the iteration before gave.
+    `outer`: the references of the scope around this body; `base`: the place of the scope's first node.
     """
 
-    def __init__(self, report: Report, scope: Scope, env_allow: Collection[str]) -> None:
+    def __init__(
+        self,
+        report: Report,
+        scope: Scope,
+        env_allow: Collection[str],
+        outer: "References | None" = None,
+        base: int = 0,
+    ) -> None:
         self._report = report
         self._scope = scope
         self._env_allow = env_allow
+        self._outer = outer
+        self._base = base
         self.of_node: dict[int, set[int]] = defaultdict(set)
         self.of_edges: dict[int, set[int]] = defaultdict(set)
         self.of_outputs: set[int] = set()
+        self.back: dict[int, set[int]] = defaultdict(set)
         self._asked: dict[tuple[int, int], str] = {}
 
-    def take(self, outputs: Any) -> None:
-        """Look at all nodes, edges and the workflow's outputs."""
+    def take(self) -> None:
+        """Look at all nodes and edges."""
         for node in self._scope.nodes:
             for name, own in self._names(node):
-                self._note(self._meant(name, env=own), node, name, self.of_node[node.no])
+                self._note(self._meant(name, node, env=own), self.of_node[node.no])
         for edge in self._scope.edges:
             self._take_edge(edge, self._scope.nodes[edge.source])
+
+    def take_outputs(self, outputs: Any) -> None:
+        """Look at the workflow's outputs."""
         for name in in_value(self._report, "/outputs", outputs):
-            number = self._meant(name, env=False)
-            if number is not None:
-                self.of_outputs.add(number)
+            self._note(self._meant(name, None, env=False), self.of_outputs)
+
+    def take_container(self, node: NodeSpec) -> None:
+        """Look at the fields of the body's container that are about a branch that has ended."""
+        for field in node.type.fields if node.type is not None else ():
+            pointer, value = child(node.pointer, field.name), node.raw.get(field.name)
+            if field.kind is FieldKind.BODY_VALUE:
+                found = in_value(self._report, pointer, value)
+            elif field.kind is FieldKind.BODY_EXPRESSION:
+                found = in_expression(self._report, pointer, value, boolean=True)
+            else:
+                continue
+            for name in found:
+                self._meant(name, None, env=False)
 
     def check_order(self, found: "nx.DiGraph[int]") -> None:
-        """Report the references to nodes that can't have run before."""
+        """Report the references to nodes that can't have run before; in a loop they have, an iteration ago."""
         for earlier, later in sorted(graph.not_before(found, self._asked)):
+            if self._kind() == "loop":
+                self.back[later].add(self._base + earlier)
+                continue
             named, node = self._scope.nodes[earlier], self._scope.nodes[later]
             if earlier == later:
                 message = (
@@ -91,27 +124,58 @@ class References:
     def _take_edge(self, edge: EdgeSpec, source: NodeSpec) -> None:
         pointer = child(edge.pointer, "when")
         for name in in_expression(self._report, pointer, edge.when, boolean=True):
-            number = self._meant(name, env=False)
-            if number == source.no:
-                self.of_edges[source.no].add(source.no)
-            else:
-                self._note(number, source, name, self.of_edges[source.no])
+            own = self._scope.numbers.get(name.root) == source.no
+            place = self._base + source.no if own else self._meant(name, source, env=False)
+            self._note(place, self.of_edges[source.no])
 
-    def _note(self, number: int | None, node: NodeSpec, name: Name, into: set[int]) -> None:
-        if number is not None:
-            into.add(number)
-            # A node without an id of its own can't be led to by edges: that is reported already.
-            if node.owns_id:
-                self._asked.setdefault((number, node.no), name.pointer)
+    def _note(self, place: int | None, into: set[int]) -> None:
+        if place is not None:
+            into.add(place)
 
-    def _meant(self, name: Name, *, env: bool) -> int | None:
-        """The number of the node that is named; names that mean nothing here are reported."""
-        if name.root in self._scope.numbers:
-            return self._scope.numbers[name.root]
+    def _meant(self, name: Name, by: NodeSpec | None, *, env: bool) -> int | None:
+        """The place of the node that `by` names; None: a name that is no node. What means nothing is reported.
+
+        `by` None: what names it comes after all nodes of this scope.
+        """
+        scope: References | None = self
+        while scope is not None:
+            number = scope._scope.numbers.get(name.root)
+            if number is not None:
+                # A node without an id of its own can't be led to by edges: that is reported already.
+                if by is not None and by.owns_id:
+                    scope._asked.setdefault((number, by.no), name.pointer)
+                return scope._base + number
+            by = scope._scope.container
+            if by is not None and by.id == name.root:
+                self._check_scope(name, str(scope._kind()))
+                return None
+            scope = scope._outer
         wrong = self._why_not(name, env=env)
         if wrong is not None:
             self._report.add(name.pointer, Code.UNRESOLVED_REFERENCE, wrong)
         return None
+
+    def _check_scope(self, name: Name, kind: str) -> None:
+        if name.field != kind:
+            message = (
+                f'"{name.root}" is around this node and has not ended; '
+                f"write {name.root}.{kind}.{' or .'.join(_BRANCH_FIELDS[kind])}"
+            )
+            self._report.add(name.pointer, Code.UNRESOLVED_REFERENCE, message)
+
+    def _kind(self) -> str | None:
+        """What this scope is the body of: loop, parallel, or nothing."""
+        container = self._scope.container
+        return container.type.type if container is not None and container.type is not None else None
+
+    def _kinds(self) -> set[str | None]:
+        """What is around this scope's nodes."""
+        kinds: set[str | None] = set()
+        scope: References | None = self
+        while scope is not None:
+            kinds.add(scope._kind())
+            scope = scope._outer
+        return kinds - {None}
 
     def _why_not(self, name: Name, *, env: bool) -> str | None:
         if name.root == "env":
@@ -120,10 +184,20 @@ class References:
             return None if name.field == "id" else f"run has id only, not {shown(name.field)}; write run.id"
         if name.root in ("inputs", "var"):
             return None
+        if name.root in ("item", "index") and self._kinds():
+            return None
         if name.root in ("loop", "parallel"):
+            if name.root in self._kinds():
+                return self._why_not_branch(name)
             return f"there is no {name.root} around this node; {name.root}.* has a value only within its body"
         hint = self._report.hint(name.root, [*_ROOTS, *self._scope.numbers])
         return f"there is nothing named {shown(name.root)}; name a node, inputs, var, env or run{hint}"
+
+    def _why_not_branch(self, name: Name) -> str | None:
+        known = _BRANCH_FIELDS[name.root]
+        if name.field is None or name.field in known:
+            return None
+        return f"{name.root} has {listed(known)}, not {shown(name.field)}"
 
     def _why_not_env(self, field: str | None, *, here: bool) -> str | None:
         if not here:

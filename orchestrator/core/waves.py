@@ -3,7 +3,7 @@
 Source: spec "engine", Fan-out and Fan-in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from orchestrator.core.plan import Plan
@@ -21,20 +21,21 @@ class Grouping:
 
 def group(plan: Plan, ready: Sequence[int], *, chords: bool) -> list[Grouping]:
     """Split a ready set: slow steps that are all in-edges of one join make a chord, the rest one group."""
-    left = list(ready)
+    left: dict[int, None] = dict.fromkeys(ready)
     groups: list[Grouping] = []
     if chords and len(left) > 1:
         for join in _joins(plan, left):
             members = tuple(dict.fromkeys(edge.source for edge in plan.at(join).ins))
             if all(no in left for no in members):
                 groups.append(Grouping(members=members, join=join))
-                left = [no for no in left if no not in members]
+                for no in members:
+                    del left[no]
     if left:
         groups.append(Grouping(members=tuple(left)))
     return groups
 
 
-def _joins(plan: Plan, ready: Sequence[int]) -> list[int]:
+def _joins(plan: Plan, ready: Collection[int]) -> list[int]:
     """The joins that wait for slow steps of the ready set alone."""
     slow = {no for no in ready if plan.at(no).slow}
     targets = dict.fromkeys(edge.target for no in ready if no in slow for edge in plan.at(no).out)

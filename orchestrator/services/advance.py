@@ -21,7 +21,7 @@ from orchestrator.core.outcome import StepError
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import Counters
 from orchestrator.core.waves import Grouping, group
-from orchestrator.services import asking, data, inline, stopping, telling
+from orchestrator.services import asking, containers, counting, data, inline, stopping, telling
 from orchestrator.services.deps import Deps
 
 INLINE_LIMIT = 100
@@ -33,6 +33,8 @@ class Advance:
     """One transaction's advance of one run, and what came of it.
 
     held: nothing that becomes ready is evaluated, and the run does not end, until `release`.
+    todo, ended: rounds and branches that something still follows from. iterated: loops that have started an
+    iteration; the next one is another transaction's.
     """
 
     deps: Deps
@@ -47,20 +49,38 @@ class Advance:
     paused: bool = False
     stopped: bool = False
     held: bool = False
+    todo: deque[Transitioned] = field(default_factory=deque)
+    ended: deque[int] = field(default_factory=deque)
+    iterated: set[int] = field(default_factory=set)
+    settling: bool = False
 
     def start(self, transition: Transition, variables: Mapping[str, Any] | None = None) -> bool:
         """The first round and all that follow from it; False when the first one lost its race.
 
         `variables` are set when it was won, before the steps that it makes ready can read them.
         """
-        first = self._round(transition)
-        if first is None or (transition.moves and not first.moved):
+        first = self.begin(transition)
+        if first is None:
             return False
-        self.moved = first.moved
         if variables:
             runs.set_variables(self.session, self.info.id, variables)
-        self._settle(first)
+        self.settle(first)
         return True
+
+    def begin(self, transition: Transition) -> Transitioned | None:
+        """The first round without what follows from it; None when it lost its race."""
+        first = self.round(transition)
+        if first is None or (transition.moves and not first.moved):
+            return None
+        if not self.settling:
+            self.moved = first.moved
+        return first
+
+    def push(self, transition: Transition) -> None:
+        """A round of which the rest follows with that of the others."""
+        result = self.round(transition)
+        if result is not None:
+            self.todo.append(result)
 
     def requeue(self, move: Move, decisions: tuple[Decision, ...] = ()) -> bool:
         """A step goes back to the queue, and out again by a message of its own. False on a lost race."""
@@ -84,6 +104,8 @@ class Advance:
             return self.start(
                 Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=_OPEN)
             )
+        if self.plan.branch(node.no):
+            return containers.fail_in_branch(self, node, move, decisions, error)
         failure = run_error(error, node.id)
         if self.plan.on_failure == "fail_fast":
             return self._fail_fast(move, failure)
@@ -93,36 +115,51 @@ class Advance:
 
     def _fail_fast(self, move: Move, failure: dict[str, Any]) -> bool:
         """Nothing new starts: the targets are not told, they are skipped with all the rest."""
-        result = self._round(Transition(run_id=self.info.id, moves=(move,), while_=_OPEN, error=failure))
-        if result is None or not result.moved:
+        result = self.begin(Transition(run_id=self.info.id, moves=(move,), while_=_OPEN, error=failure))
+        if result is None:
             return False
-        self.moved = result.moved
         if result.stopping is None:
             self.stop(RunStatus.FAILED)
         elif self.open_steps == 0:
             self._finish()
         return True
 
-    def _round(self, transition: Transition) -> Transitioned | None:
+    def round(self, transition: Transition) -> Transitioned | None:
+        """One round; the branches that it leaves without an open step are dealt with when all else is."""
         result = transitions.apply(self.session, transition)
         if result is not None:
             self.open_steps = result.open_steps
             self.paused = result.run_status == RunStatus.PAUSED
+            self.ended.extend(counting.count(self.session, self.plan, transition, result))
         return result
 
-    def _settle(self, first: Transitioned) -> None:
-        todo = deque([first])
-        while todo and not self.stopped:
-            result = todo.popleft()
-            self.queued.update((t.no, t) for t in result.targets if t.verdict == "queued")
-            dead = [t.no for t in result.targets if t.verdict == "dead"]
-            for target in result.targets:
-                if target.verdict == "inline" and not self.stopped:
-                    dead += self._inline(target, result.run_status, todo)
-            if dead and not self.stopped:
-                todo.extend(self._skip(dead))
+    def settle(self, first: Transitioned | None = None) -> None:
+        """All that follows from the rounds so far; called within itself, it leaves them to the outer one."""
+        if first is not None:
+            self.todo.append(first)
+        if self.settling:
+            return
+        self.settling = True
+        while not self.stopped and (self.todo or self.ended):
+            if self.todo:
+                self._follow(self.todo.popleft())
+            else:
+                containers.branch_ended(self, self.ended.popleft())
+        self.settling = False
         if self.open_steps == 0 and not self.held:
             self._finish()
+
+    def _follow(self, result: Transitioned) -> None:
+        self.queued.update((t.no, t) for t in result.targets if t.verdict == "queued")
+        dead = [t.no for t in result.targets if t.verdict == "dead"]
+        later: list[Target] = []
+        for target in result.targets:
+            if target.verdict == "inline" and not self.stopped:
+                dead += self._inline(target, result.run_status, later)
+        if later and not self.stopped:
+            self._queue(later)
+        if dead and not self.stopped:
+            self._skip(dead)
 
     def release(self) -> None:
         """End the run where its last step has ended while it was held."""
@@ -131,61 +168,63 @@ class Advance:
             if self.open_steps == 0:
                 self._finish()
 
-    def _skip(self, dead: list[int]) -> list[Transitioned]:
+    def _skip(self, dead: list[int]) -> None:
         rows = {
             row.no: Counters(status=row.status, attempt=row.attempt, undecided=row.undecided, live=row.live)
             for row in steps.hot(self.session, self.info.id, skips.descendants(self.plan, dead))
         }
-        results = []
         for moves, decisions in skips.rounds(self.plan, dead, rows):
-            result = self._round(
-                Transition(run_id=self.info.id, moves=moves, decisions=decisions, while_=_OPEN)
-            )
-            if result is not None:
-                results.append(result)
-        return results
+            self.push(Transition(run_id=self.info.id, moves=moves, decisions=decisions, while_=_OPEN))
 
-    def _inline(self, target: Target, run_status: str, todo: deque[Transitioned]) -> list[int]:
-        """Evaluate one ready node; the nodes that are dead by its `when`."""
+    def _inline(self, target: Target, run_status: str, later: list[Target]) -> list[int]:
+        """Evaluate one ready node, or put it among those for `later`; the nodes that are dead by its `when`."""
         node = self.plan.at(target.no)
         env = data.environment(self.deps.settings)
-        names = data.names(self.session, self.plan, self.info, env)
+        names = data.names(self.session, self.plan, self.info, env, no=target.no)
         try:
             if node.when is not None and not inline.holds(node.when, names.without_env()):
                 return [node.no]
         except OrchestratorError as error:
-            self._apply(node, inline.failed(self.plan, node, target.attempt, asking.step_error(error)), todo)
+            self._apply(node, inline.failed(self.plan, node, target.attempt, asking.step_error(error)))
             return []
-        later = self.held or self.inlined >= INLINE_LIMIT or run_status == RunStatus.PAUSED
-        if later or not node.inline:
-            self._queue(target, todo)
+        full = self.held or self.inlined >= INLINE_LIMIT or run_status == RunStatus.PAUSED
+        if full or not node.inline:
+            later.append(target)
+        elif node.body is not None:
+            containers.start(self, containers.ready(self, target))
         else:
             self.inlined += 1
-            self._apply(node, inline.evaluate(self.deps, node, self.plan, names, target, self.info), todo)
+            self._apply(node, inline.evaluate(self.deps, node, self.plan, names, target, self.info))
         return []
 
-    def _queue(self, target: Target, todo: deque[Transitioned]) -> None:
-        move = Move(
-            no=target.no,
-            fence=target.attempt,
-            sources=(StepStatus.PENDING,),
-            to=StepStatus.QUEUED,
-            event="step.queued",
+    def _queue(self, targets: list[Target]) -> None:
+        moves = tuple(
+            Move(
+                no=target.no,
+                fence=target.attempt,
+                sources=(StepStatus.PENDING,),
+                to=StepStatus.QUEUED,
+                event="step.queued",
+            )
+            for target in targets
         )
-        result = self._round(Transition(run_id=self.info.id, moves=(move,), while_=_OPEN))
-        if result is not None and result.moved:
-            self.queued[target.no] = target
-            todo.append(result)
+        result = self.round(Transition(run_id=self.info.id, moves=moves, while_=_OPEN))
+        if result is not None:
+            moved = {step.no for step in result.moved}
+            self.queued.update((target.no, target) for target in targets if target.no in moved)
 
-    def _apply(self, node: PlanNode, done: inline.Inlined, todo: deque[Transitioned]) -> None:
+    def _apply(self, node: PlanNode, done: inline.Inlined) -> None:
         if done.error is not None and not node.error_port:
+            if self.plan.branch(node.no):
+                containers.fail_in_branch(self, node, done.move, done.decisions, done.error)
+                return
             failure = run_error(done.error, node.id)
             if self.plan.on_failure == "fail_fast":
                 self._fail_fast(done.move, failure)
                 return
         else:
             failure = None
-        result = self._round(
+        result = self.round(
             Transition(
                 run_id=self.info.id,
                 moves=(done.move,),
@@ -198,7 +237,7 @@ class Advance:
         if result is not None and result.moved:
             if done.variables:
                 runs.set_variables(self.session, self.info.id, done.variables)
-            todo.append(result)
+            self.todo.append(result)
 
     def stop(
         self, status: RunStatus, error: dict[str, Any] | None = None, *, spare_running: bool = False
@@ -206,6 +245,8 @@ class Advance:
         """Close the run's steps; nothing else of this advance is sent. `error` says why it ends as `status`."""
         self.stopped = True
         self.queued.clear()
+        self.todo.clear()
+        self.ended.clear()
         runs.set_stopping(self.session, self.info.id, status, error)
         left = stopping.stop(
             self.deps, self.session, self.plan, self.info, status, spare_running=spare_running
@@ -266,7 +307,7 @@ class Advance:
         messages = tuple(self.message(self.queued[no]) for no in grouping.members)
         if grouping.join is None:
             return Wave(messages=messages)
-        result = self._round(
+        result = self.round(
             Transition(
                 run_id=self.info.id,
                 decisions=(

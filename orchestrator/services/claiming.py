@@ -133,8 +133,11 @@ def as_held(deps: Deps, session: Session, info: RunInfo, row: steps.Hot) -> Clai
 
 
 def estimate(deps: Deps, node: PlanNode) -> int:
-    """What an attempt is expected to cost, in micro-cents; of one that calls a run, that run's own steps do."""
-    if node.calls:
+    """What an attempt is expected to cost, in micro-cents.
+
+    Where it calls a run or has a body, the steps in there reserve for themselves.
+    """
+    if node.calls or node.body is not None:
         return 0
     cents, type_ = node.estimate_cents, deps.types.get(node.type)
     if cents is None:

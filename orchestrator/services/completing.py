@@ -20,7 +20,7 @@ from orchestrator.core.effects import Effect, Timer
 from orchestrator.core.outcome import Call, Cancelled, Failed, Paused, Succeeded, Waiting
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.waves import group
-from orchestrator.services import attempts, budgets, claiming, inline, telling
+from orchestrator.services import attempts, budgets, claiming, containers, inline, telling
 from orchestrator.services.advance import Advance
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.deps import Deps
@@ -37,6 +37,9 @@ _ATTEMPT_STATUS = {
 }
 
 
+Done = Performed | inline.Inlined | inline.Contained
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """What is written when a body has ended. `source`: a parked step is completed out of `waiting`."""
@@ -47,9 +50,7 @@ class Completion:
     in_chord: bool = False
     go_on: bool = False
 
-    def write(
-        self, session: Session, done: Performed | inline.Inlined
-    ) -> tuple[Sequence[Effect], Claimed | None]:
+    def write(self, session: Session, done: Done) -> tuple[Sequence[Effect], Claimed | None]:
         """Complete the step and advance its run; the effects, and the step that this worker goes on with."""
         advance = Advance(deps=self.deps, session=session, plan=self.claimed.plan, info=self.claimed.info)
         advance.held = self._overspends(session, done)
@@ -75,7 +76,9 @@ class Completion:
             done.variables,
         )
 
-    def _interpret(self, advance: Advance, done: Performed | inline.Inlined) -> bool:
+    def _interpret(self, advance: Advance, done: Done) -> bool:
+        if isinstance(done, inline.Contained):
+            return containers.start(advance, containers.standing(advance, self.claimed.no))
         if isinstance(done, inline.Inlined):
             return self._inline(advance, done)
         match done.outcome:
@@ -135,7 +138,7 @@ class Completion:
             out_edges=done.digits,
         )
 
-    def alone(self, done: Performed | inline.Inlined) -> Transition | None:
+    def alone(self, done: Done) -> Transition | None:
         """The one statement that completes this step, where the plan says that no second one can be needed.
 
         All its edges live, and no target is decided by a `when`, a dead edge or a chord; a join of inline nodes
@@ -143,8 +146,10 @@ class Completion:
         then takes the longer way.
         """
         node, plan = self.claimed.node, self.claimed.plan
-        if isinstance(done, inline.Inlined) or not isinstance(done.outcome, Succeeded):
+        if not isinstance(done, Performed) or not isinstance(done.outcome, Succeeded):
             return None
+        if plan.branch(self.claimed.no):
+            return None  # its branch counts it in a second statement
         if self.claimed.info.has_budget or done.outcome.variables or not _all_live(plan, node, done.digits):
             return None
         if self.deps.chords and len(node.out) > 1 and any(plan.at(e.target).slow for e in node.out):
@@ -268,7 +273,7 @@ class Completion:
         state = runs.lock(advance.session, advance.info.id)
         return state is not None and state.stopping is not None
 
-    def _overspends(self, session: Session, done: Performed | inline.Inlined) -> bool:
+    def _overspends(self, session: Session, done: Done) -> bool:
         """Whether this step spends more than is left; its move comes first, and must start nothing then."""
         if not self._pays:
             return False
@@ -281,10 +286,10 @@ class Completion:
         """Whether the budget pays for this step: what is called has paid for itself."""
         return self.claimed.info.has_budget and not self.claimed.node.calls
 
-    def _paid(self, done: Performed | inline.Inlined) -> int:
-        return 0 if isinstance(done, inline.Inlined) else attempts.cost(self.deps, self.claimed, done)
+    def _paid(self, done: Done) -> int:
+        return attempts.cost(self.deps, self.claimed, done) if isinstance(done, Performed) else 0
 
-    def _settle(self, advance: Advance, done: Performed | inline.Inlined) -> None:
+    def _settle(self, advance: Advance, done: Done) -> None:
         """Pay for what has ended; a step that parks keeps its reservation, for its work goes on elsewhere."""
         parked = any(moved.status is StepStatus.WAITING for moved in advance.moved)
         if parked or not self._pays:
@@ -294,7 +299,7 @@ class Completion:
         if budget is not None and budget.exceeded:
             budgets.exceed(advance, budget.on_exceeded)
 
-    def _following(self, advance: Advance, done: Performed | inline.Inlined) -> Claimed | None:
+    def _following(self, advance: Advance, done: Done) -> Claimed | None:
         ready = [] if advance.stopped else list(advance.queued.values())
         target = self.next_of(ready)
         if target is None:
@@ -317,9 +322,9 @@ class Completion:
                 return target
         return None
 
-    def known(self, done: Performed | inline.Inlined) -> tuple[Stored, ...]:
+    def known(self, done: Done) -> tuple[Stored, ...]:
         """This step's row, which the next one needs and need not read."""
-        if isinstance(done, inline.Inlined) or not isinstance(done.outcome, Succeeded):
+        if not isinstance(done, Performed) or not isinstance(done.outcome, Succeeded):
             return ()
         return (
             Stored(
@@ -331,11 +336,11 @@ class Completion:
             ),
         )
 
-    def _late(self, session: Session, done: Performed | inline.Inlined) -> Sequence[Effect]:
+    def _late(self, session: Session, done: Done) -> Sequence[Effect]:
         """The fence rose meanwhile: record the attempt and what it cost; it moves nothing."""
         claimed = self.claimed
         _log.warning("attempt fenced out", run=claimed.info.id, step=claimed.path, attempt=claimed.attempt)
-        if isinstance(done, inline.Inlined) or isinstance(done.outcome, Cancelled):
+        if not isinstance(done, Performed) or isinstance(done.outcome, Cancelled):
             return ()
         state = runs.lock(session, claimed.info.id)
         result = attempts.result(self.deps, claimed, done, "fenced")

@@ -27,16 +27,16 @@ def events_without_gap(record: Record) -> Iterator[Violation]:
 
 def joins_met(record: Record) -> Iterator[Violation]:
     """3: at each start, the edges decided by then met the node's join."""
-    numbers = {node.id: node.no for node in record.plan.nodes}
     decided: dict[int, str | None] = {}
     for change in record.told.changes:
-        node = record.plan.at(numbers[change.path]) if change.path in numbers else None
-        if node is None:
+        step = record.by_path.get(change.path)
+        if step is None:
             continue
+        node = record.plan.at(step.no)
         started = change.before.status is StepStatus.PENDING and change.after.status not in _UNSTARTED
         if started and not _met(node, decided):
             yield record.broken(
-                3, f"it became {change.after.status} at event {change.seq}, its join was not met", node.id
+                3, f"it became {change.after.status} at event {change.seq}, its join was not met", step.path
             )
         decided[node.no] = change.after.edges
 

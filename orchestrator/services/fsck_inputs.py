@@ -1,7 +1,12 @@
 """Invariant 10: the inputs that were given are those that chaining gives from what is stored."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+from models.branch import Branch
+from models.queries.branches import BranchRow
 from models.queries.runs import RunInfo
 from models.queries.steps import Stored, numbers
 from models.states import StepStatus
@@ -37,11 +42,6 @@ def _passed(names: Names, node: PlanNode, step: Step) -> str:
 
 def _names(record: Record) -> Names:
     rows = record.rows
-    stored = {step.no: _stored(step, record.attempts.get((step.no, step.attempt))) for step in rows.steps}
-
-    def load(nos: Collection[int]) -> list[Stored]:
-        return [stored[no] for no in nos]
-
     info = RunInfo(
         id=rows.run.id,
         workspace_id=rows.run.workspace_id,
@@ -52,7 +52,67 @@ def _names(record: Record) -> Names:
         inputs=rows.data.inputs,
         overrides=rows.data.overrides,
     )
-    return Names(record.plan, info, load=load, variables=lambda: rows.data.variables)
+    return Names(record.plan, info, _Loaded(record))
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """The rows of a record, as names read them."""
+
+    record: Record
+
+    def stored(self, nos: Collection[int]) -> list[Stored]:
+        record = self.record
+        found = [record.steps[no] for no in nos]
+        return [_stored(step, record.attempts.get((step.no, step.attempt))) for step in found]
+
+    def variables(self) -> Mapping[str, Any]:
+        found: dict[str, Any] = self.record.rows.data.variables
+        return found
+
+    def given(self, no: int) -> tuple[str | None, Any]:
+        step = self.record.steps[no]
+        attempt = self.record.attempts.get((no, step.attempt))
+        return step.live_in, None if attempt is None else attempt.resolved
+
+    def total(self, no: int) -> int | None:
+        return next((row.total for row in self.record.rows.containers if row.no == no), None)
+
+    @cached_property
+    def _items(self) -> dict[int, list[Any]]:
+        found: dict[int, list[Any]] = {}
+        for chunk in self.record.rows.items:
+            found.setdefault(chunk.no, []).extend(chunk.items)
+        return found
+
+    @cached_property
+    def _branches(self) -> dict[int, BranchRow]:
+        return {row.number: _branch(row) for row in self.record.rows.branches}
+
+    def item(self, no: int, position: int) -> tuple[bool, Any]:
+        items = self._items.get(no)
+        return (False, None) if items is None else (True, items[position])
+
+    def branch(self, number: int) -> BranchRow:
+        return self._branches[number]
+
+    def branch_at(self, no: int, position: int) -> BranchRow | None:
+        return next((row for row in self.branches(no) if row.position == position), None)
+
+    def branches(self, no: int) -> list[BranchRow]:
+        found = [row for row in self._branches.values() if row.container == no]
+        return sorted(found, key=lambda row: row.position)
+
+
+def _branch(row: Branch) -> BranchRow:
+    return BranchRow(
+        number=row.number,
+        container=row.container,
+        position=row.position,
+        status=row.status,
+        error=row.error,
+        result=row.result,
+    )
 
 
 def _stored(step: Step, attempt: Attempt | None) -> Stored:

@@ -26,6 +26,7 @@ INVARIANTS: Mapping[int, str] = {
     14: "a version's hash is that of its definition",
     15: "no lease, timer, outbox entry or unsent step is overdue by more than 30 s",
     16: "workspaces agree along workflow, version, run and labels",
+    17: "branches and containers count what there is, within their bounds",
 }
 # Reliability §5's "one run per (workspace, idempotency key)" is a primary key and cannot be broken by rows.
 
@@ -52,12 +53,26 @@ class Record:
 
     @cached_property
     def told(self) -> Replayed:
-        return replay(self.rows.events, [node.id for node in self.plan.nodes])
+        return replay(self.rows.events, [node.id for node in self.plan.members(None)], self._body)
+
+    def _body(self, path: str) -> list[str]:
+        place = self.plan.place_of(path)
+        return [] if place is None else [node.id for node in self.plan.members(place)]
 
     @cached_property
     def whole(self) -> bool:
-        """Whether the rows are the plan's steps; what reads both stands on it, and 8 says when they are not."""
-        return [step.path for step in self.rows.steps] == [node.id for node in self.plan.nodes]
+        """Whether the rows are the plan's steps, those of branches too; what reads both stands on it, and 8 says
+        when they are not."""
+        expected = {node.no: node.id for node in self.plan.members(None)}
+        for branch in sorted(self.rows.branches, key=lambda branch: branch.number):
+            around = f"{expected.get(branch.container)}[{branch.position}]/"
+            for node in self.plan.members(branch.container % len(self.plan.nodes)):
+                expected[self.plan.step_of(branch.number, node.no)] = around + node.id
+        return {step.no: step.path for step in self.rows.steps} == expected
+
+    @cached_property
+    def steps(self) -> Mapping[int, Step]:
+        return {step.no: step for step in self.rows.steps}
 
     @cached_property
     def by_path(self) -> Mapping[str, Step]:

@@ -84,14 +84,16 @@ def _evaluate(deps: Deps, node: PlanNode, plan: Plan, names: Names, target: Targ
     stored = names.without_env()
     resolved = None if node.input_mapping is None else values.resolve(dict(node.input_mapping), stored)
     given: dict[str, Any] = {}
-    if resolved is not None or not node.passes:
+    # What a branch is given is in no other step's output, so that its entries can't pass on a reference.
+    passes = node.passes and resolved is None and not (plan.branch(node.no) and not node.ins)
+    if not passes:
         given = names.chained(node, target.live_in) | (resolved or {})
     outcome = asking.ask(deps, _context(deps, node, names, target, info, given), names.secrets())
     if isinstance(outcome, Failed):
         return failed(plan, node, target.attempt, outcome.error)
     if not isinstance(outcome, Succeeded):
         raise conditions.ConditionError(f"node {node.id!r} of type {node.type} cannot wait: it is inline")
-    passed = passed_on(names, sources) if node.passes and resolved is None else None
+    passed = passed_on(names, sources) if passes else None
     _know_itself(node, names, given if node.passes else outcome.output, passed)
     digits = decide.edges_on_success(
         node, route=outcome.route, terminal=outcome.terminal, holds=edge_values(node, stored)
@@ -116,7 +118,7 @@ def _evaluate(deps: Deps, node: PlanNode, plan: Plan, names: Names, target: Targ
             output=output,
             passed=None if passed is None else ",".join(map(str, passed)),
             resolved=None if resolved is None else dump_json(resolved),
-            input_digest=None if node.passes and resolved is None else data.digest(given),
+            input_digest=None if passes else data.digest(given),
         ),
     )
     return Inlined(
@@ -182,6 +184,11 @@ def own_fields(deps: Deps, node: PlanNode, names: Names) -> dict[str, Any]:
 
 
 _AS_WRITTEN = (FieldKind.EXPRESSION, FieldKind.CASES, FieldKind.JSONATA)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contained:
+    """A container that travelled as a message and was claimed: it is opened in the transaction that follows."""
 
 
 def _context(

@@ -13,12 +13,12 @@ import structlog
 from models.base import dump_json
 from models.database import OUTAGES
 from models.errors import ErrorCode, OrchestratorError
-from models.queries import runs, steps
+from models.queries import steps
 from orchestrator.core import conditions, decide, redact, values
 from orchestrator.core.acceptance import PREVIEW_CHARACTERS
 from orchestrator.core.outcome import Cancelled, Failed, Outcome, Paused, StepError, Succeeded, Waiting
 from orchestrator.ports import StepContext
-from orchestrator.services import asking, data, inline
+from orchestrator.services import asking, data, inline, rows
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.data import Names
 from orchestrator.services.deps import Deps
@@ -92,22 +92,20 @@ def _judged(deps: Deps, claimed: Claimed, names: Names, done: Performed) -> Perf
 
 def names_of(deps: Deps, claimed: Claimed) -> Names:
     """A step's names, read outside of any transaction; what its body needs is loaded at once."""
-    run_id = claimed.info.id
-
-    def load(nos: Any) -> list[steps.Stored]:
-        with deps.db.glance() as session:
-            return steps.stored(session, run_id, nos)
-
-    def variables() -> dict[str, Any]:
-        with deps.db.glance() as session:
-            return runs.variables(session, run_id)
-
-    names = Names(claimed.plan, claimed.info, load, variables, data.environment(deps.settings))
+    names = Names(
+        claimed.plan,
+        claimed.info,
+        rows.glanced(deps.db, claimed.info.id),
+        data.environment(deps.settings),
+        branch=claimed.plan.branch(claimed.no),
+        back=claimed.node.back,
+    )
     for row in claimed.known:
         names.know(row.no, row)
     node = claimed.node
     sources = [edge.source for edge in node.ins] if node.need is None else []
-    names.prefetch([*sources, *node.refs, *(no for no in node.edge_refs if no != node.no)])
+    named = names.steps_of({*node.refs, *node.edge_refs})
+    names.prefetch([*sources, *(no for no in named if no != node.no)])
     return names
 
 

@@ -144,7 +144,7 @@ def _create(
         "version_id": found.version.id,
         "status": RunStatus.PENDING.value,
         "seq": 1,
-        "open_steps": len(plan.nodes),
+        "open_steps": plan.width,
         "priority": trigger.priority,
         "has_budget": has_budget,
         "cost_microcents": 0,
@@ -168,7 +168,7 @@ def _create(
         {
             "workflow": found.name,
             "version": found.version.number,
-            "nodes": len(plan.nodes),
+            "nodes": plan.width,
             "variables": variables,
             **({} if link is None else {"caller": {"run_id": link.run_id, "step": link.step}}),
         },

@@ -14,11 +14,11 @@ from orchestrator.core.effects import Effect, Message, Wave
 from orchestrator.services import budgets, claiming, inline
 from orchestrator.services.advance import message
 from orchestrator.services.claiming import BudgetRefusedError, Claimed, RunCache
-from orchestrator.services.completing import Completion
+from orchestrator.services.completing import Completion, Done
 from orchestrator.services.crash import crash_point
 from orchestrator.services.deps import Deps
 from orchestrator.services.leases import LeaseKeeper
-from orchestrator.services.performing import Performed, failed_to_store, names_of, perform
+from orchestrator.services.performing import failed_to_store, names_of, perform
 from orchestrator.services.turns import Turns
 
 _log = structlog.get_logger(__name__)
@@ -68,13 +68,15 @@ class Carrier:
             self.send(budgets.refused(self.deps, look.run_id))
             return None
 
-    def _perform(self, claimed: Claimed) -> Performed | inline.Inlined:
+    def _perform(self, claimed: Claimed) -> Done:
+        if claimed.node.body is not None:
+            return inline.Contained()
         if claimed.node.inline:
             return _evaluate(self.deps, claimed)
         return perform(self.deps, claimed)
 
     def _complete(
-        self, claimed: Claimed, done: Performed | inline.Inlined, *, in_chord: bool, go_on: bool
+        self, claimed: Claimed, done: Done, *, in_chord: bool, go_on: bool
     ) -> Claimed | None:
         completion = Completion(deps=self.deps, claimed=claimed, in_chord=in_chord, go_on=go_on)
         try:
@@ -89,7 +91,7 @@ class Carrier:
         return following
 
     def _stored(
-        self, completion: Completion, done: Performed | inline.Inlined
+        self, completion: Completion, done: Done
     ) -> tuple[Sequence[Effect], Claimed | None]:
         """Store what came of a body; while the database is away, try again for as long as the lease may hold.
 
@@ -107,7 +109,7 @@ class Carrier:
                 wait = min(2 * wait, LONGEST_WAIT)
 
     def _write(
-        self, completion: Completion, done: Performed | inline.Inlined
+        self, completion: Completion, done: Done
     ) -> tuple[Sequence[Effect], Claimed | None]:
         info = completion.claimed.info
         alone = completion.alone(done)
@@ -133,7 +135,7 @@ class Carrier:
         return [target for target in result.targets if target.verdict == "queued"]
 
     def _rest(
-        self, completion: Completion, done: Performed | inline.Inlined, queued: list[Target]
+        self, completion: Completion, done: Done, queued: list[Target]
     ) -> tuple[Sequence[Effect], Claimed | None]:
         """Go on with one of the steps that became ready; the others are to be published."""
         info, following = completion.claimed.info, None

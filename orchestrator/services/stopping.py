@@ -17,7 +17,7 @@ from orchestrator.core import decide
 from orchestrator.core.effects import Effect, Stop
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import CHUNK
-from orchestrator.services import claiming, telling
+from orchestrator.services import claiming, counting, telling
 from orchestrator.services.deps import Deps
 
 _HOLDS = (StepStatus.RUNNING, StepStatus.WAITING)  # an attempt that has begun, and what it reserved
@@ -42,18 +42,43 @@ def stop(
     `spare_running` lets everything that runs end (budget); otherwise only external commitments are.
     """
     rows = [row for row in steps.hot(session, info.id) if row.status not in STEP_TERMINAL]
+    closed = close(deps, session, plan, info, rows, status, spare_running=spare_running)
+    return Stopped(open_steps=len(rows) - closed.steps, effects=closed.effects)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """How many steps were closed, the branches that have no open step left then, and effects."""
+
+    steps: int
+    branches: tuple[int, ...]
+    effects: tuple[Effect, ...]
+
+
+def close(
+    deps: Deps,
+    session: Session,
+    plan: Plan,
+    info: RunInfo,
+    rows: Sequence[Hot],
+    status: RunStatus | None = None,
+    *,
+    spare_running: bool = False,
+) -> Closed:
+    """Close steps that are not terminal, but for those that are let end; `status`: the whole run is to end so."""
     closed = [row for row in rows if not _is_let_end(plan, row, spare_running)]
     moves = [_move(deps, plan.at(row.no), row) for row in closed]
+    ended: list[int] = []
     for at in range(0, len(moves), CHUNK):
-        transitions.apply(
-            session,
-            Transition(
-                run_id=info.id,
-                moves=tuple(moves[at : at + CHUNK]),
-                while_=("pending", "running", "paused"),
-                stopping=status.value,
-            ),
+        transition = Transition(
+            run_id=info.id,
+            moves=tuple(moves[at : at + CHUNK]),
+            while_=("pending", "running", "paused"),
+            stopping=None if status is None else status.value,
         )
+        result = transitions.apply(session, transition)
+        if result is not None:
+            ended += counting.count(session, plan, transition, result)
     held = [(row.no, row.attempt) for row in closed if row.status in _HOLDS]
     if info.has_budget and held:
         cost = sum(move.result.cost for move in moves if move.result is not None)
@@ -64,7 +89,7 @@ def stop(
         *recall(session, plan, info.id, closed, spare_running=False),
         *recall(session, plan, info.id, kept, spare_running=True),
     )
-    return Stopped(open_steps=len(rows) - len(closed), effects=effects)
+    return Closed(steps=len(closed), branches=tuple(ended), effects=effects)
 
 
 def end_work(session: Session, run_id: str, no: int, attempts: Iterable[int]) -> tuple[Effect, ...]:

@@ -23,7 +23,7 @@ from orchestrator.core import decide
 from orchestrator.core.effects import Effect, Message, Relay, Stop, Timer, Wave
 from orchestrator.core.outcome import Failed, StepError
 from orchestrator.core.plan import PlanNode
-from orchestrator.services import claiming, stopping, telling, waking
+from orchestrator.services import claiming, containers, stopping, telling, waking
 from orchestrator.services.advance import Advance
 from orchestrator.services.completing import Completion
 from orchestrator.services.crash import crash_point
@@ -181,6 +181,11 @@ def timeouts(deps: Deps) -> Swept:
 
 def _time_out(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
     with deps.db.transaction() as session:
+        runs.lock(session, step.run_id)
+        advance = _advance(deps, session, step.run_id)
+        if advance.plan.at(step.no).body is not None:
+            containers.time_out(advance, step.no, step.attempt)
+            return tuple(advance.waves())
         return _fail(deps, session, step, ErrorCode.TIMEOUT, "the attempt has outrun its timeout")
 
 
@@ -243,6 +248,9 @@ def wake(deps: Deps, timer: Timer) -> tuple[Effect, ...]:
 def _wake(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
     with deps.db.transaction() as session:
         advance = _advance(deps, session, step.run_id)
+        if step.status == StepStatus.WAITING and advance.plan.at(step.no).body is not None:
+            containers.wake(advance, step.no, step.attempt)
+            return tuple(advance.waves())
         if step.status == StepStatus.WAITING:
             waking.complete(advance, step.no, step.attempt, {})
             return tuple(advance.waves())

@@ -65,7 +65,7 @@ def _write(deps: Deps, claimed: Claimed, done: Performed) -> tuple[Effect, ...]:
 def complete(advance: Advance, no: int, attempt: int, output: Any) -> bool:
     """Complete waiting step `no` with `output`, in the advance's transaction; False on a lost race."""
     node = advance.plan.at(no)
-    names = data.names(advance.session, advance.plan, advance.info)
+    names = data.names(advance.session, advance.plan, advance.info, no=no)
     names.know(
         no, steps.Stored(no=no, status=StepStatus.SUCCESS, attempt=attempt, out_edges=None, output=output)
     )

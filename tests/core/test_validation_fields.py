@@ -112,7 +112,7 @@ def test_fields_of_a_workflow(fields: dict[str, Any], pointer: str, code: str) -
         ({"compensate": {"type": "none", "reason": "r", "url": "x"}}, "compensate/url", "UNKNOWN_FIELD"),
         ({"compensate": {"type": "http"}}, "compensate/url", "MISSING_FIELD"),
         ({"compensate": {"type": "http", "url": "x", "id": "b"}}, "compensate/id", "UNKNOWN_FIELD"),
-        ({"compensate": {"type": "loop"}}, "compensate/type", "UNSUPPORTED_NODE_TYPE"),
+        ({"compensate": {"type": "llm"}}, "compensate/type", "UNSUPPORTED_NODE_TYPE"),
         ({"compensate": {"type": "http", "url": "x"}}, "compensate", "INVALID_VALUE"),
         ({"queue": "a b"}, "queue", "INVALID_NAME"),
         ({"priority": 10}, "priority", "INVALID_VALUE"),

@@ -23,7 +23,7 @@ nodes:
   - {id: a, type: noop}
   - {id: a, type: noop}
   - {id: b, type: transform}
-  - {id: c, type: loop}
+  - {id: c, type: llm}
   - {id: e, type: condition, expression: "1 +"}
   - {id: f, type: set, values: {x: "{{ghost.y}}"}}
   - {id: h, type: noop, priority: high}

@@ -20,6 +20,16 @@ nodes:
   - {id: two, type: transform, expression: '{"text": $uppercase(text)}'}
 edges: [one >> two]
 """
+# The last character is none that YAML would take as it is.
+HAIL = r"""
+from orchestrator import Workflow
+
+flow = Workflow("saying")
+one = flow.transform("one", expression='{"text": "hail " & who & "\x85"}')
+two = flow.transform("two", expression='{"text": $uppercase(text)}')
+one >> two
+flow.outputs(said=two["text"])
+"""
 FAILS = """\
 name: fails
 nodes: [{id: only, type: transform, expression: '$error("it cannot be done")'}]
@@ -83,6 +93,17 @@ def test_the_same_file_makes_no_version_and_a_changed_one_the_next(stack: Up, tm
     assert "good day" in ran(stack, "workflows", "diff", "greet", "1", "2")
     ran(stack, "workflows", "rollback", "greet", "1")
     assert {version["version"] for version in told(stack, "workflows", "versions", "greet")} == {1, 2, 3}
+
+
+def test_a_python_file_is_sent_as_what_it_makes(stack: Up, tmp_path: Path) -> None:
+    python = tmp_path / "hail.py"
+    python.write_text(HAIL)
+    first = told(stack, "run", str(python), "-i", "who=ada")
+    assert (first["version"], first["outputs"]) == (1, {"said": "HAIL ADA\x85"})
+    python.write_text(HAIL.replace("hail", "ave"))
+    assert told(stack, "run", f"{python}:flow", "-i", "who=ada")["outputs"] == {"said": "AVE ADA\x85"}
+    diff = told(stack, "workflows", "diff", "saying", "1", "2")
+    assert [change["pointer"] for change in diff["changed"]] == ["/nodes/0/expression"]
 
 
 def test_a_run_that_fails_ends_with_1_and_says_where(stack: Up) -> None:

@@ -160,7 +160,12 @@ def test_hot_tables_leave_room_on_their_pages(database: Database) -> None:
     query = "SELECT relname, reloptions FROM pg_class WHERE relkind = 'r' AND reloptions IS NOT NULL"
     with database.engine.connect() as connection:
         found = dict(connection.execute(text(query)).all())
-    assert found == {"run": ["fillfactor=70"], "step": ["fillfactor=70"], "attempt": ["fillfactor=80"]}
+    assert found == {
+        "run": ["fillfactor=70"],
+        "step": ["fillfactor=70"],
+        "branch": ["fillfactor=70"],
+        "attempt": ["fillfactor=80"],
+    }
 
 
 def test_indexes_of_the_sweeps_are_partial(database: Database) -> None:

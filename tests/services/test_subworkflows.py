@@ -7,7 +7,7 @@ import pytest
 from models.database import Database
 from models.errors import ConflictError
 from orchestrator.core.document import from_data
-from orchestrator.services import runs, sweeps, workflows
+from orchestrator.services import run_views, runs, sweeps, workflows
 from orchestrator.services.idempotency import Once
 from orchestrator.settings import Settings
 from tests.support import attempts
@@ -446,4 +446,57 @@ def test_what_the_database_refuses_fails_the_step(database: Database) -> None:
     ours.drain()
     error = ours.row(run_id).error
     assert (error["code"], called(ours, run_id)) == ("INTERNAL", [])
+    sound(ours)
+
+
+@pytest.mark.parametrize("kind", ["parallel", "loop"])
+def test_calls_in_a_body(database: Database, kind: str) -> None:
+    """Each branch calls a run of its own, found by its path."""
+    fields = {"mode": "for_each"} if kind == "loop" else {"max_concurrency": 2}
+    body = {"nodes": [call("it", "greet", inputs={"who": ITEM[kind]})], "edges": []}
+    node = {"id": "each", "type": kind, "items": "{{inputs.names}}", "body": body, **fields}
+    ours = made(database, GREET, {"name": "above", "nodes": [node], "budget": {"limit_cents": 100}})
+    run_id = ours.run("above", inputs={"names": ["a", "b", "c"]})
+    assert (ours.row(run_id).status, ours.row(run_id).cost_microcents) == ("success", 120)
+    assert [run.parent_step for run in called(ours, run_id)] == [f"each[{no}]/it" for no in range(3)]
+    results = outputs_of(ours, run_id)["each"]["results"]
+    assert [result["text"] for result in results] == ["hello a", "hello b", "hello c"]
+    sound(ours)
+
+
+ITEM = {"parallel": "{{parallel.currentItem}}", "loop": "{{loop.item}}"}
+
+
+def outputs_of(ours: Engine, run_id: str) -> Any:
+    return run_views.run(ours.deps, ours.actor, run_id)["outputs"]
+
+
+def test_a_failing_branch_aborts_what_the_others_called(database: Database) -> None:
+    body = {"nodes": [call("it", "{{parallel.currentItem}}")], "edges": []}
+    body["nodes"] = [
+        {"id": "pick", "type": "condition", "expression": "parallel.currentItem == 'bad'"},
+        probe("bad", {"fail": "TOOL_FAILED"}),
+        call("it", "waits"),
+    ]
+    body["edges"] = [
+        {"from": "pick", "to": "bad", "handle": "router", "route": "true"},
+        {"from": "pick", "to": "it", "handle": "router", "route": "false"},
+    ]
+    node = {"id": "each", "type": "parallel", "items": ["good", "bad"], "body": body, "error_port": True}
+    ours = made(database, WAITS, {"name": "above", "nodes": [node]})
+    run_id = ours.start("above")
+    bad = None
+    while ours.inbox or ours.relays:
+        if ours.relays:
+            ours.relay(ours.relays.pop(0))
+        elif ours.inbox[0][0].path == "each[1]/bad":
+            bad = attempts.take(ours, "each[1]/bad")
+        else:
+            message, in_chord = ours.inbox.pop(0)
+            ours.carrier.carry(message, in_chord=in_chord)
+    assert bad is not None
+    assert child(ours, run_id).status == "running"
+    attempts.end(ours, bad)
+    ours.drain()
+    assert (ours.statuses(run_id)["each"], child(ours, run_id).status) == ("failed", "aborted")
     sound(ours)

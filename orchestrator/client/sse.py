@@ -1,4 +1,4 @@
-"""Server-sent events, read line by line.
+"""Server-sent events, read from bytes as they come.
 
 Source: WHATWG HTML, "Interpreting an event stream".
 """
@@ -21,8 +21,17 @@ class Message:
         return json.loads(self.data)
 
 
+def lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """The lines of a stream, without their ends. Not `splitlines`: U+2028 and others are no line ends here."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r").decode("utf-8", "replace")
+
+
 def messages(lines: Iterable[str]) -> Iterator[Message]:
-    """The events of a stream's lines (without line ends). Comments are dropped, so is a cut last event."""
+    """The events of a stream's lines. Comments are dropped, so is a cut last event."""
     fields: dict[str, list[str]] = {}
     for line in lines:
         if line == "":

@@ -1,0 +1,221 @@
+"""Containers and their branches. The caller holds the lock of the run's row, so that what is read here stays."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from models.base import dump_json
+from models.branch import Branch, Container, ContainerItems
+from models.run import Run
+from models.step import Step
+
+CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchRow:
+    """A branch as it is stored; `error` and `result` are JSON."""
+
+    number: int
+    container: int
+    position: int
+    status: str
+    error: Any = None
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRow:
+    """A container's counters as they are stored."""
+
+    no: int
+    total: int | None
+    opened: int
+    ended: int
+    failed: int
+
+
+_CONTAINER = (Container.no, Container.total, Container.opened, Container.ended, Container.failed)
+_BRANCH = (Branch.number, Branch.container, Branch.position, Branch.status, Branch.error, Branch.result)
+
+
+def container(session: Session, run_id: str, no: int) -> ContainerRow | None:
+    """A container's row, None when it was never opened."""
+    row = session.execute(
+        select(*_CONTAINER).where(Container.run_id == run_id, Container.no == no)
+    ).one_or_none()
+    return None if row is None else ContainerRow(**row._mapping)
+
+
+def open_container(
+    session: Session, run_id: str, no: int, total: int | None, items: Sequence[Any] | None
+) -> ContainerRow:
+    """Insert a container without branches, and its items."""
+    session.execute(
+        insert(Container).values(run_id=run_id, no=no, total=total, opened=0, ended=0, failed=0)
+    )
+    if items:
+        rows = [
+            {"run_id": run_id, "no": no, "first": first, "items": list(items[first : first + CHUNK])}
+            for first in range(0, len(items), CHUNK)
+        ]
+        session.execute(insert(ContainerItems), rows)
+    return ContainerRow(no=no, total=total, opened=0, ended=0, failed=0)
+
+
+def count(
+    session: Session, run_id: str, no: int, *, opened: int = 0, ended: int = 0, failed: int = 0
+) -> ContainerRow:
+    """Add to a container's counters."""
+    row = session.execute(
+        update(Container)
+        .where(Container.run_id == run_id, Container.no == no)
+        .values(
+            opened=Container.opened + opened, ended=Container.ended + ended, failed=Container.failed + failed
+        )
+        .returning(*_CONTAINER)
+    ).one()
+    return ContainerRow(**row._mapping)
+
+
+def item(session: Session, run_id: str, no: int, position: int) -> tuple[bool, Any]:
+    """The item of a branch, and whether its container has items."""
+    first = position - position % CHUNK
+    row = session.execute(
+        select(ContainerItems.items).where(
+            ContainerItems.run_id == run_id, ContainerItems.no == no, ContainerItems.first == first
+        )
+    ).one_or_none()
+    return (False, None) if row is None else (True, row[0][position - first])
+
+
+def next_number(session: Session, run_id: str) -> int:
+    """The number that the run's next branch gets."""
+    last = session.execute(select(func.max(Branch.number)).where(Branch.run_id == run_id)).scalar_one()
+    return 1 if last is None else int(last) + 1
+
+
+def add(session: Session, run_id: str, no: int, numbers: range, first: int, steps: int) -> None:
+    """Insert branches of a container, from position `first` on, with `steps` open steps each.
+
+    The run counts their steps too; the rows of the steps are the caller's to insert.
+    """
+    rows = [
+        {
+            "run_id": run_id,
+            "number": number,
+            "container": no,
+            "position": first + place,
+            "status": "open",
+            "open_steps": steps,
+        }
+        for place, number in enumerate(numbers)
+    ]
+    session.execute(insert(Branch), rows)
+    session.execute(
+        update(Run).where(Run.id == run_id).values(open_steps=Run.open_steps + steps * len(numbers))
+    )
+
+
+_COUNT_STEPS = """
+UPDATE branch SET open_steps = branch.open_steps + {more} FROM {rows}
+WHERE branch.run_id = {run} AND branch.number = {number} RETURNING branch.number, branch.open_steps
+"""
+_COUNT_STEPS_POSTGRESQL = _COUNT_STEPS.format(
+    more="d.more",
+    rows="json_to_recordset(CAST(:rows AS json)) AS d(number int, more int)",
+    run="CAST(:run AS uuid)",
+    number="d.number",
+)
+_COUNT_STEPS_SQLITE = _COUNT_STEPS.format(
+    more="(d.value ->> 'more')", rows="json_each(:rows) AS d", run=":run", number="d.value ->> 'number'"
+)
+
+
+def count_steps(session: Session, run_id: str, opened: Mapping[int, int]) -> list[int]:
+    """Add to the open steps of branches, by number; those that have none left."""
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    rows = dump_json([{"number": number, "more": more} for number, more in sorted(opened.items())])
+    found = session.execute(
+        text(_COUNT_STEPS_SQLITE if sqlite else _COUNT_STEPS_POSTGRESQL), {"run": run_id, "rows": rows}
+    )
+    return sorted(number for number, left in found if left == 0)
+
+
+def get(session: Session, run_id: str, number: int) -> BranchRow:
+    """A branch's row."""
+    row = session.execute(select(*_BRANCH).where(Branch.run_id == run_id, Branch.number == number)).one()
+    return BranchRow(**row._mapping)
+
+
+def of(session: Session, run_id: str, no: int, statuses: Collection[str] = ()) -> list[BranchRow]:
+    """A container's branches in order, those of some statuses only where given."""
+    query = select(*_BRANCH).where(Branch.run_id == run_id, Branch.container == no)
+    if statuses:
+        query = query.where(Branch.status.in_(sorted(statuses)))
+    return [BranchRow(**row._mapping) for row in session.execute(query.order_by(Branch.position))]
+
+
+def at(session: Session, run_id: str, no: int, position: int) -> BranchRow | None:
+    """The branch of a container at a position."""
+    row = session.execute(
+        select(*_BRANCH).where(
+            Branch.run_id == run_id, Branch.container == no, Branch.position == position
+        )
+    ).one_or_none()
+    return None if row is None else BranchRow(**row._mapping)
+
+
+def fail(session: Session, run_id: str, number: int, error: Mapping[str, Any]) -> None:
+    """Keep a branch's first failure."""
+    session.execute(
+        update(Branch)
+        .where(Branch.run_id == run_id, Branch.number == number, Branch.error.is_(None))
+        .values(error=dict(error))
+    )
+
+
+def end(session: Session, run_id: str, number: int, status: str, result: Any = None) -> bool:
+    """Close an open branch; False when it was closed before."""
+    row = session.execute(
+        update(Branch)
+        .where(Branch.run_id == run_id, Branch.number == number, Branch.status == "open")
+        .values(status=status, result=result)
+        .returning(Branch.number)
+    ).one_or_none()
+    return row is not None
+
+
+def reopen(session: Session, run_id: str, number: int) -> None:
+    """Open a branch again whose steps are reset."""
+    session.execute(
+        update(Branch)
+        .where(Branch.run_id == run_id, Branch.number == number)
+        .values(status="open", error=None, result=None)
+    )
+
+
+def set_due(session: Session, run_id: str, no: int, at: datetime | None) -> None:
+    """When a container that waits goes on by itself; it stays where it is meanwhile."""
+    session.execute(update(Step).where(Step.run_id == run_id, Step.no == no).values(due_at=at))
+
+
+def open_steps(session: Session, run_id: str, size: int, numbers: Collection[int]) -> list[int]:
+    """The numbers of the steps of branches that are not terminal; `size` is the plan's."""
+    found: list[int] = []
+    for number in sorted(numbers):
+        rows = session.execute(
+            select(Step.no).where(
+                Step.run_id == run_id,
+                Step.no >= number * size,
+                Step.no < (number + 1) * size,
+                Step.finished_at.is_(None),
+            )
+        )
+        found += [no for (no,) in rows]
+    return found
+

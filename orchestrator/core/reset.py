@@ -1,0 +1,80 @@
+"""Doing a branch again without what it has done: which of its steps are reset, and which start at once.
+
+What succeeded stays, and what is dead by the decisions of what stays. Pure.
+Source: spec "definition", loops ("goes on at the failed iteration"); spec "engine", Control.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from models.moves import Decision, Move, is_dead, is_ready
+from models.states import STEP_TERMINAL, StepStatus
+from orchestrator.core import decide
+from orchestrator.core.plan import Plan, PlanNode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A step's row, as far as a reset needs it."""
+
+    status: StepStatus
+    attempt: int
+    out_edges: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """The moves that reset steps, and after these the decisions that make some of them ready."""
+
+    moves: tuple[Move, ...]
+    decisions: tuple[Decision, ...]
+
+
+def reset(plan: Plan, nos: Sequence[int], rows: Mapping[int, Standing]) -> Reset:
+    """Reset the steps of a branch, or of a run, that did not succeed; `nos` are all its steps."""
+    kept: dict[int, str] = {}
+    moves, decisions = [], []
+    for no in sorted(nos, key=lambda no: (plan.at(no).level, no)):
+        node, row = plan.at(no), rows[no]
+        lives = [at for at, edge in enumerate(node.ins) if kept.get(edge.source, "")[edge.index :][:1] == "1"]
+        undecided = sum(edge.source not in kept for edge in node.ins)
+        if row.status is StepStatus.SUCCESS:
+            kept[no] = row.out_edges or ""
+        elif row.status is StepStatus.SKIPPED and node.ins and is_dead(undecided, len(lives), node.need):
+            kept[no] = decide.edges_on_skip(node)
+        elif row.status in STEP_TERMINAL:
+            move, decision = _reset(plan, node, row, undecided, lives)
+            moves.append(move)
+            decisions += decision
+    return Reset(moves=tuple(moves), decisions=tuple(decisions))
+
+
+def _reset(
+    plan: Plan, node: PlanNode, row: Standing, undecided: int, lives: Sequence[int]
+) -> tuple[Move, list[Decision]]:
+    """A step's move, and the decision of one of its edges where that makes it ready: told last, it starts it."""
+    ready = is_ready(undecided, len(lives), node.need) or not node.ins
+    told = lives[-1] if ready and lives else None
+    rest = [at for at in lives if at != told]
+    move = Move(
+        no=node.no,
+        fence=row.attempt,
+        sources=(row.status,),
+        to=StepStatus.PENDING,
+        event="step.reset",
+        undecided=undecided + (told is not None),
+        live=len(rest),
+        live_in=",".join(map(str, rest)) if node.need is not None and rest else None,
+    )
+    if not ready:
+        return move, []
+    decision = Decision(
+        source=None,
+        target=node.no,
+        decided=int(told is not None),
+        live=1,
+        edge=told if node.need is not None else None,
+        need=node.need,
+        on_ready=decide.on_ready(plan.at(node.no)),
+    )
+    return move, [decision]
