@@ -19,6 +19,7 @@ BUILT_IN = {
     "parallel": "orchestrator.handlers.parallel:ParallelHandler",
     "router": "orchestrator.handlers.router:RouterHandler",
     "set": "orchestrator.handlers.set:SetHandler",
+    "subworkflow": "orchestrator.handlers.subworkflow:SubworkflowHandler",
     "transform": "orchestrator.handlers.transform:TransformHandler",
 }
 

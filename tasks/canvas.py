@@ -14,7 +14,7 @@ from celery import Signature, chord, group
 
 from models.queries import runs
 from models.queries import steps as rows
-from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
+from orchestrator.core.effects import Effect, Message, Relay, Stop, Timer, Wave
 from orchestrator.services import sweeps
 from orchestrator.services.deps import Deps
 
@@ -58,7 +58,9 @@ class Sender:
                 case Wave():
                     self._wave(effect)
                 case Stop(outbox_id=outbox_id):
-                    self._stop(outbox_id)
+                    self._entry("orchestrator.stop", outbox_id)
+                case Relay(outbox_id=outbox_id):
+                    self._entry("orchestrator.relay", outbox_id)
                 case Timer():
                     self._timer(effect)
 
@@ -81,17 +83,15 @@ class Sender:
             if wave.join is not None:
                 rows.off_chord(session, run_id, wave.join.no)
 
-    def _stop(self, outbox_id: int) -> None:
+    def _entry(self, task: str, outbox_id: int) -> None:
         """The outbox row stays the truth: what is not published here is by its sweep."""
         if time.monotonic() < self._closed_until:
             return
         try:
-            Signature(
-                "orchestrator.stop", args=(outbox_id,), app=_app(), options={"queue": "control"}
-            ).apply_async()
+            Signature(task, args=(outbox_id,), app=_app(), options={"queue": "control"}).apply_async()
         except Exception as error:
             self._closed_until = time.monotonic() + BREAKER_SECONDS
-            _log.warning("stop not published", entry=outbox_id, error=str(error))
+            _log.warning("outbox entry not published", task=task, entry=outbox_id, error=str(error))
 
     def _timer(self, timer: Timer) -> None:
         thread = threading.Timer(timer.seconds, self._fire, args=(timer,))

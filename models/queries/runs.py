@@ -59,6 +59,17 @@ class RunInfo:
     priority: int
     inputs: Any
     overrides: Any
+    parent_run_id: str | None = None
+    parent_step: str | None = None
+    parent_attempt: int | None = None
+    detached: bool = False
+    depth: int = 0
+    budget_run_id: str | None = None
+
+    @property
+    def budget_id(self) -> str:
+        """The run that holds the budget that this one draws on, where it has one."""
+        return self.budget_run_id or self.id
 
 
 def info(session: Session, run_id: str) -> RunInfo | None:
@@ -73,6 +84,12 @@ def info(session: Session, run_id: str) -> RunInfo | None:
             Run.priority,
             RunData.inputs,
             RunData.overrides,
+            Run.parent_run_id,
+            Run.parent_step,
+            Run.parent_attempt,
+            Run.detached,
+            Run.depth,
+            Run.budget_run_id,
         )
         .join(Workflow, Workflow.id == Run.workflow_id)
         .join(RunData, RunData.run_id == Run.id)

@@ -232,6 +232,13 @@ def attempt_cost(session: Session, run_id: str, no: int, number: int) -> int:
     return int(found or 0)
 
 
+def add_attempt_cost(session: Session, run_id: str, no: int, number: int, microcents: int) -> None:
+    """Add to what an attempt has cost."""
+    own = (Attempt.run_id == run_id, Attempt.no == no, Attempt.number == number)
+    more = Attempt.cost_microcents + microcents
+    session.execute(update(Attempt).where(*own).values(cost_microcents=more))
+
+
 def off_chord(session: Session, run_id: str, no: int) -> None:
     """A chord could not be published: whoever decides this join publishes it."""
     session.execute(update(Step).where(Step.run_id == run_id, Step.no == no).values(in_chord=False))

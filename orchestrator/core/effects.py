@@ -45,4 +45,11 @@ class Stop:
     outbox_id: int
 
 
-Effect = Wave | Timer | Stop
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """Pass on what a run and those that it calls have to tell each other: the outbox row `outbox_id`."""
+
+    outbox_id: int
+
+
+Effect = Wave | Timer | Stop | Relay

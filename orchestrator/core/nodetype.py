@@ -31,7 +31,7 @@ class Field:
     """One own field of a node type.
 
     choices: what a NAME, or a STRING without {{ }}, may be. keys: the only keys that an OBJECT may have.
-    key_pattern: what each key of an OBJECT matches.
+    key_pattern: what each key of an OBJECT matches. stored: its value is stored, so that it may not name `env`.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Field:
     choices: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     key_pattern: str | None = None
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class NodeType:
 
     inline: evaluated within the engine's transaction: no I/O, microseconds.
     passes: its output is its input, kept as a reference.
+    calls: it calls another run: its attempts cost what that run costs, and reserve nothing.
     slow: takes 100 ms and more, so that a join of such steps is worth a chord.
     one_of: of each group of field names at least one must be given.
     routes: from a node's own fields, the routes it may select (None: it selects none).
@@ -66,6 +68,7 @@ class NodeType:
     one_of: tuple[tuple[str, ...], ...] = ()
     inline: bool = False
     passes: bool = False
+    calls: bool = False
     slow: bool = False
     external: bool = False
     queue: str = "steps"

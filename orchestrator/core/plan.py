@@ -78,6 +78,7 @@ class PlanNode:
     refs: nodes whose outputs or errors its own fields, mapping, `when` and key name, as numbers of plan nodes.
     edge_refs: the same for the `when` of its out-edges. back: of both, those in the body of a loop that it sees
     as the iteration before left them. scope: the container in whose body it is; body: its own, of a container.
+    calls: its attempts wait for a run that they call, and cost what that costs.
     lets_end: a running step that is let end when its run is stopped.
     estimate_cents: None = unknown.
     """
@@ -103,6 +104,7 @@ class PlanNode:
     priority: int = 0
     inline: bool = False
     passes: bool = False
+    calls: bool = False
     slow: bool = False
     error_port: bool = False
     lets_end: bool = False
@@ -213,6 +215,11 @@ class Plan:
             ]
         )
 
+    @cached_property
+    def calls(self) -> bool:
+        """Whether any step calls another run."""
+        return any(node.calls for node in self.nodes)
+
     @property
     def terminal(self) -> tuple[PlanNode, ...]:
         """The workflow's own nodes without an out-edge of a handle other than error."""
@@ -255,9 +262,7 @@ class Plan:
         nodes: list[PlanNode] = []
         _collect(data, nodes)
         start, levels = _ends(data)
-        return cls(
-            nodes=tuple(sorted(nodes, key=lambda node: node.no)), start=start, levels=levels, **rest
-        )
+        return cls(nodes=tuple(sorted(nodes, key=lambda node: node.no)), start=start, levels=levels, **rest)
 
 
 def _collect(data: Mapping[str, Any], into: list[PlanNode]) -> None:

@@ -128,6 +128,7 @@ def _node_stage(
         priority=raw.get("priority", 0),
         inline=kind.inline,
         passes=kind.passes,
+        calls=kind.calls,
         slow=kind.slow,
         error_port=raw.get("error_port", False) or any(edge.handle is Handle.ERROR for edge in out),
         lets_end=raw.get("side_effects") == "external" or "compensate" in raw,
@@ -143,4 +144,3 @@ def _need(join: str | Mapping[str, int]) -> int | None:
     if isinstance(join, str):
         return 1 if join == "any" else None
     return join["at_least"]
-

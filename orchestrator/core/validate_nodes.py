@@ -29,7 +29,7 @@ from orchestrator.core.validate_workflow import unsupported
 LATER_TYPES = frozenset(
     (
         *("approval", "decompose", "emit", "group_chat", "llm", "pause"),
-        *("pull_request", "signal", "subworkflow", "wait", "worktree"),
+        *("pull_request", "signal", "wait", "worktree"),
     )
 )
 # The names that values and conditions start from, and the words that CEL keeps for itself.

@@ -92,8 +92,7 @@ class References:
     def _names(self, node: NodeSpec) -> Iterable[tuple[Name, bool]]:
         """The names in a node, each with whether it stands in one of its own fields."""
         raw, report = node.raw, self._report
-        for name in self._own(node):
-            yield name, True
+        yield from self._own(node)
         for name in in_value(report, child(node.pointer, "input_mapping"), raw.get("input_mapping")):
             yield name, False
         for name in in_value(report, child(node.pointer, "idempotency_key"), raw.get("idempotency_key")):
@@ -101,16 +100,20 @@ class References:
         for name in in_expression(report, child(node.pointer, "when"), raw.get("when"), boolean=True):
             yield name, False
 
-    def _own(self, node: NodeSpec) -> Iterable[Name]:
+    def _own(self, node: NodeSpec) -> Iterable[tuple[Name, bool]]:
         for field in node.type.fields if node.type is not None else ():
             pointer, value = child(node.pointer, field.name), node.raw.get(field.name)
             if field.kind in _RESOLVED:
-                yield from in_value(self._report, pointer, value)
+                found: Iterable[Name] = in_value(self._report, pointer, value)
             elif field.kind is FieldKind.EXPRESSION:
                 routes = node.type is not None and node.type.routes is not None
-                yield from in_expression(self._report, pointer, value, boolean=routes)
+                found = in_expression(self._report, pointer, value, boolean=routes)
             elif field.kind is FieldKind.CASES and isinstance(value, list):
-                yield from self._cases(pointer, value)
+                found = self._cases(pointer, value)
+            else:
+                continue
+            for name in found:
+                yield name, not field.stored
 
     def _cases(self, pointer: str, cases: list[Any]) -> Iterable[Name]:
         for no, case in enumerate(cases):
@@ -198,7 +201,7 @@ class References:
 
     def _why_not_env(self, field: str | None, *, here: bool) -> str | None:
         if not here:
-            return "env may be used in a node's own fields only; move it there"
+            return "env may be used in a node's own fields only, where the value is not stored; move it there"
         if field is None:
             return "env must be followed by a name; write env.NAME"
         if field in self._env_allow:

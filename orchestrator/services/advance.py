@@ -21,7 +21,7 @@ from orchestrator.core.outcome import StepError
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import Counters
 from orchestrator.core.waves import Grouping, group
-from orchestrator.services import asking, containers, counting, data, inline, stopping
+from orchestrator.services import asking, containers, counting, data, inline, stopping, telling
 from orchestrator.services.deps import Deps
 
 INLINE_LIMIT = 100
@@ -262,6 +262,7 @@ class Advance:
         if state is None or state.status not in (RunStatus.RUNNING, RunStatus.PAUSED):
             return
         self.stopped = True
+        self.effects.extend(telling.ended(self.session, self.info))
         if state.stopping == RunStatus.ABORTED:
             reason, by = state.error["message"], (state.error["details"] or {}).get("by")
             runs.move(

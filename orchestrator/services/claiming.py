@@ -100,7 +100,7 @@ def claim(
     result = transitions.apply(session, Transition(run_id=info.id, moves=(move,), unless_stopping=True))
     if result is None or not result.moved:
         return None
-    if info.has_budget and not runs.reserve(session, info.id, reserved):
+    if info.has_budget and not runs.reserve(session, info.budget_id, reserved):
         raise BudgetRefusedError
     step = result.moved[0]
     return Claimed(
@@ -138,7 +138,12 @@ def as_held(deps: Deps, session: Session, info: RunInfo, row: steps.Hot) -> Clai
 
 
 def estimate(deps: Deps, node: PlanNode) -> int:
-    """What an attempt is expected to cost, in micro-cents."""
+    """What an attempt is expected to cost, in micro-cents.
+
+    Where it calls a run or has a body, the steps in there reserve for themselves.
+    """
+    if node.calls or node.body is not None:
+        return 0
     cents, type_ = node.estimate_cents, deps.types.get(node.type)
     if cents is None:
         cents = (

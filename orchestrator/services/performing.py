@@ -81,6 +81,11 @@ def _judged(deps: Deps, claimed: Claimed, names: Names, done: Performed) -> Perf
             return _accept_output(deps, claimed, names, done, outcome)
         case Failed():
             return replace(done, digits=decide.edges_on_failure(claimed.node))
+        case Waiting(call=call) if call is not None and not claimed.node.calls:
+            message = (
+                f"the type {claimed.node.type} calls a run and does not say so; declare it with calls=True"
+            )
+            return _refused(done, claimed, ErrorCode.INTERNAL, message)
         case Waiting() | Paused() | Cancelled():
             return done
 

@@ -17,7 +17,7 @@ from orchestrator.core import decide
 from orchestrator.core.effects import Effect, Stop
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import CHUNK
-from orchestrator.services import claiming, counting
+from orchestrator.services import claiming, counting, telling
 from orchestrator.services.deps import Deps
 
 _HOLDS = (StepStatus.RUNNING, StepStatus.WAITING)  # an attempt that has begun, and what it reserved
@@ -36,7 +36,8 @@ def stop(
 ) -> Stopped:
     """Close a run's steps; it ends as `status` when the last one that is let end has ended.
 
-    A slow step that is parked works elsewhere, and is treated as one that runs.
+    A slow step that is parked works elsewhere, and is treated as one that runs; so is one that waits for a run
+    that it called, which is stopped in the same way.
 
     `spare_running` lets everything that runs end (budget); otherwise only external commitments are.
     """
@@ -81,8 +82,13 @@ def close(
     held = [(row.no, row.attempt) for row in closed if row.status in _HOLDS]
     if info.has_budget and held:
         cost = sum(move.result.cost for move in moves if move.result is not None)
-        runs.settle(session, info.id, steps.reserved_by(session, info.id, held), cost)
-    effects = _end_work(session, plan, info.id, closed)
+        runs.settle(session, info.budget_id, steps.reserved_by(session, info.id, held), cost)
+    kept = [row for row in rows if _is_let_end(plan, row, spare_running)] if spare_running else []
+    effects = (
+        *_end_work(session, plan, info.id, closed),
+        *recall(session, plan, info.id, closed, spare_running=False),
+        *recall(session, plan, info.id, kept, spare_running=True),
+    )
     return Closed(steps=len(closed), branches=tuple(ended), effects=effects)
 
 
@@ -91,6 +97,17 @@ def end_work(session: Session, run_id: str, no: int, attempts: Iterable[int]) ->
     now = sweeps.clock(session)
     return tuple(
         Stop(outbox_id=outbox.add(session, "stop", run_id, no, attempt, {}, now)) for attempt in attempts
+    )
+
+
+def recall(
+    session: Session, plan: Plan, run_id: str, rows: Iterable[Hot], *, spare_running: bool
+) -> tuple[Effect, ...]:
+    """Abort what steps that were parked have called; `spare_running`: what runs there may end."""
+    return tuple(
+        telling.recall(session, run_id, row.no, row.attempt, spare_running=spare_running)
+        for row in rows
+        if row.status == StepStatus.WAITING and plan.at(row.no).calls
     )
 
 
@@ -112,7 +129,8 @@ def _end_work(session: Session, plan: Plan, run_id: str, closed: Sequence[Hot]) 
 
 def _is_let_end(plan: Plan, row: Hot, spare_running: bool) -> bool:
     node = plan.at(row.no)
-    works = row.status == StepStatus.RUNNING or (node.slow and row.status == StepStatus.WAITING)
+    elsewhere = node.slow or node.calls
+    works = row.status == StepStatus.RUNNING or (elsewhere and row.status == StepStatus.WAITING)
     return works and (spare_running or node.lets_end)
 
 

@@ -20,10 +20,10 @@ from models.queries.runs import RunInfo
 from models.queries.sweeps import Backlog, DueStep
 from models.states import RunStatus, StepStatus
 from orchestrator.core import decide
-from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
+from orchestrator.core.effects import Effect, Message, Relay, Stop, Timer, Wave
 from orchestrator.core.outcome import Failed, StepError
 from orchestrator.core.plan import PlanNode
-from orchestrator.services import claiming, containers, looking, stopping, waking
+from orchestrator.services import claiming, containers, looking, stopping, telling, waking
 from orchestrator.services.advance import Advance
 from orchestrator.services.completing import Completion
 from orchestrator.services.crash import crash_point
@@ -164,7 +164,7 @@ def _lost(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
         )
         if not advance.requeue(move, decide.leaving_chord(advance.plan, node)):
             return ()
-        runs.settle(session, step.run_id, reserved, cost)
+        runs.settle(session, advance.info.budget_id, reserved, cost)
         runs.note(session, step.run_id, "step.lease_expired", {"step": step.path, "attempt": step.attempt})
         _log.warning("lease expired", run=step.run_id, step=step.path, attempt=step.attempt)
         return tuple(advance.waves())
@@ -225,7 +225,7 @@ def _fail(deps: Deps, session: Session, step: DueStep, code: ErrorCode, message:
     source = StepStatus(now.status)
     effects, _ = Completion(deps=deps, claimed=claimed, source=source).write(session, done)
     if not node.slow:
-        return tuple(effects)
+        return (*effects, *stopping.recall(session, claimed.plan, step.run_id, [now], spare_running=False))
     work = stopping.under_way(session, step.run_id, now)
     return (*effects, *stopping.end_work(session, step.run_id, step.no, work))
 
@@ -270,8 +270,18 @@ def _wake(deps: Deps, step: DueStep, after: float | None = None) -> tuple[Effect
 def stops(deps: Deps) -> Swept:
     """Send the stops again that were not carried out."""
     with deps.db.transaction() as session:
-        found = outbox.take_due(session, sweeps.clock(session), BATCH)
+        found = outbox.take_due(session, sweeps.clock(session), BATCH, ("stop",))
     return Swept(effects=tuple(Stop(outbox_id=entry) for entry in found), found=len(found))
+
+
+def relays(deps: Deps) -> Swept:
+    """Send again what runs and those that they call have to tell each other."""
+    with deps.db.read() as session:
+        if not outbox.any_due(session, sweeps.clock(session), telling.KINDS):
+            return Swept()
+    with deps.db.transaction() as session:
+        found = outbox.take_due(session, sweeps.clock(session), BATCH, telling.KINDS)
+    return Swept(effects=tuple(Relay(outbox_id=entry) for entry in found), found=len(found))
 
 
 def answers(deps: Deps) -> Swept:
@@ -305,6 +315,7 @@ SWEEPS: Mapping[str, Callable[[Deps], Swept]] = {
     "timeouts": timeouts,
     "due": due,
     "stops": stops,
+    "relays": relays,
     "answers": answers,
 }
 

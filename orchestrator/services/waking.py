@@ -110,5 +110,5 @@ def _release(advance: Advance, no: int, attempt: int) -> bool:
     """A wait costs nothing: what its step had reserved goes back."""
     if advance.info.has_budget:
         reserved = steps.reserved(advance.session, advance.info.id, no, attempt)
-        runs.settle(advance.session, advance.info.id, reserved, 0)
+        runs.settle(advance.session, advance.info.budget_id, reserved, 0)
     return True
