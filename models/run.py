@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import At, Base, Id, Json, Key, Moment, Name
@@ -36,6 +36,13 @@ class Run(Base):
             postgresql_where=text("status IN ('pending', 'running', 'paused') AND timeout_at IS NOT NULL"),
             sqlite_where=text("status IN ('pending', 'running', 'paused') AND timeout_at IS NOT NULL"),
         ),
+        Index(
+            "ix_run_concurrency",
+            "concurrency_key",
+            "status",
+            postgresql_where=text("concurrency_key IS NOT NULL AND finished_at IS NULL"),
+            sqlite_where=text("concurrency_key IS NOT NULL AND finished_at IS NULL"),
+        ),
         {"postgresql_with": {"fillfactor": 70}},
     )
 
@@ -56,6 +63,7 @@ class Run(Base):
     started_at: Mapped[datetime | None] = mapped_column(Moment)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
     timeout_at: Mapped[datetime | None] = mapped_column(Moment)
+    concurrency_key: Mapped[str | None] = mapped_column(Text)
 
 
 class RunData(Base):
@@ -66,7 +74,9 @@ class RunData(Base):
     run_id: Mapped[Id] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
     inputs: Mapped[Any] = mapped_column(Json)
     variables: Mapped[Any] = mapped_column(Json)
-    outputs: Mapped[Any] = mapped_column(Json, nullable=True)  # null: assembled from the terminal nodes on read
+    outputs: Mapped[Any] = mapped_column(
+        Json, nullable=True
+    )  # null: assembled from the terminal nodes on read
     overrides: Mapped[Any] = mapped_column(Json, nullable=True)
     labels: Mapped[Any] = mapped_column(Json)
     created_by: Mapped[str | None] = mapped_column(String(255))

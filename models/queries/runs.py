@@ -16,6 +16,7 @@ from models.event import Event
 from models.queries.dialect import as_id
 from models.run import Budget, Run, RunData, RunLabel
 from models.states import RUN_TERMINAL, RunStatus, run_sources
+from models.step import Step
 from models.workflow import Workflow
 
 
@@ -144,6 +145,12 @@ def move(
     if row is None:
         return False
     append(session, run_id, row.seq, event, data or {}, actor=actor)
+    if to is RunStatus.PAUSED:  # what is held waits for the resume, and is in nobody's way
+        session.execute(
+            update(Step)
+            .where(Step.run_id == run_id, Step.status == "queued", Step.lane.is_not(None))
+            .values(lane=None)
+        )
     if outputs is not None:
         session.execute(update(RunData).where(RunData.run_id == run_id).values(outputs=outputs))
     return True

@@ -150,7 +150,9 @@ def unsend(session: Session, run_id: str, nos: Collection[int]) -> None:
 
 def unsend_all(session: Session, run_id: str) -> None:
     """A run was paused: what is queued stays, unsent."""
-    session.execute(update(Step).where(Step.run_id == run_id, Step.status == "queued").values(sent_at=None))
+    session.execute(
+        update(Step).where(Step.run_id == run_id, Step.status == "queued").values(sent_at=None, lane=None)
+    )
 
 
 def reserved(session: Session, run_id: str, no: int, number: int) -> int:
@@ -260,7 +262,7 @@ def release(session: Session, run_id: str) -> list[Target]:
     rows = session.execute(
         update(Step)
         .where(Step.run_id == run_id, Step.status == "queued")
-        .values(sent_at=at, sends=1)
+        .values(sent_at=at, sends=1, lane=None)
         .returning(Step.no, Step.path, Step.attempt, Step.queue, Step.live_in)
     )
     return [

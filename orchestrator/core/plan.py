@@ -64,7 +64,7 @@ class PlanNode:
     refs: nodes whose outputs or errors its own fields, mapping, `when` and key name.
     edge_refs: the same for the `when` of its out-edges.
     lets_end: a running step that is let end when its run is stopped.
-    estimate_cents: None = unknown.
+    estimate_cents: None = unknown. priority: 0 to 9, higher goes first, None = the run's.
     """
 
     no: int
@@ -82,7 +82,7 @@ class PlanNode:
     timeout: float | None = None
     retry: Retry = Retry()
     queue: str = "steps"
-    priority: int = 0
+    priority: int | None = None
     inline: bool = False
     passes: bool = False
     slow: bool = False

@@ -102,7 +102,7 @@ def _node_stage(
         timeout=durations.seconds(raw.get("timeout")),
         retry=read_retry(raw["retry"], default) if "retry" in raw else default or Retry(),
         queue=raw.get("queue", kind.queue),
-        priority=raw.get("priority", 0),
+        priority=raw.get("priority"),
         inline=kind.inline,
         passes=kind.passes,
         slow=kind.slow,

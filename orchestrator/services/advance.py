@@ -21,7 +21,7 @@ from orchestrator.core.outcome import StepError
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import Counters
 from orchestrator.core.waves import Grouping, group
-from orchestrator.services import asking, data, inline, stopping
+from orchestrator.services import asking, data, inline, lanes, stopping
 from orchestrator.services.deps import Deps
 
 INLINE_LIMIT = 100
@@ -253,12 +253,14 @@ class Advance:
     def waves(self, *, keep: int | None = None) -> list[Effect]:
         """What is to be sent after the commit; joins that a chord's body carries on, and `keep`, are not.
 
-        What becomes ready in a paused run stays queued, unsent, until it is resumed.
+        What the dispatch window has no room for is held back. What becomes ready in a paused run stays queued,
+        unsent, until it is resumed.
         """
         if self.paused:
             return list(self.effects)
-        ready = [t.no for t in self.queued.values() if not t.in_chord and t.no != keep]
-        groups = group(self.plan, ready, chords=self.deps.chords)
+        ready = [t for t in self.queued.values() if not t.in_chord and t.no != keep]
+        going = lanes.admit(self.deps, self.info, self.plan, ready, self.session)
+        groups = group(self.plan, [t.no for t in going], chords=self.deps.chords)
         return [*self.effects, *(self._wave(grouping) for grouping in groups)]
 
     def _wave(self, grouping: Grouping) -> Wave:

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from models.database import Database
@@ -15,6 +15,7 @@ from orchestrator.drivers.outbound import GuardedOutbound
 from orchestrator.ports import Clock, Gateway, NodeHandler, Outbound, Parts
 from orchestrator.services import clock as clocks
 from orchestrator.services.plans import PlanCache
+from orchestrator.services.windows import Windows
 from orchestrator.settings import Settings
 
 
@@ -30,6 +31,7 @@ class Deps:
     gateway: Gateway
     outbound: Outbound
     process: str
+    windows: Windows = field(default_factory=Windows)
 
     @cached_property
     def handlers(self) -> Mapping[str, NodeHandler]:

@@ -11,7 +11,7 @@ from models.moves import Target, Transition
 from models.queries import transitions
 from models.queries.leases import Held
 from orchestrator.core.effects import Effect, Message, Wave
-from orchestrator.services import budgets, claiming, inline
+from orchestrator.services import budgets, claiming, inline, lanes
 from orchestrator.services.advance import message
 from orchestrator.services.claiming import BudgetRefusedError, Claimed, RunCache
 from orchestrator.services.completing import Completion
@@ -44,6 +44,8 @@ class Carrier:
         """
         until = time.monotonic() + CONTINUE_SECONDS
         claimed = self._claim(look)
+        if claimed is not None:
+            self._release(claimed)
         while claimed is not None:
             crash_point("after_claim")
             held = Held(claimed.info.id, claimed.no, claimed.attempt)
@@ -55,6 +57,13 @@ class Carrier:
                 claimed = self._complete(claimed, performed, in_chord=in_chord, go_on=go_on)
             finally:
                 self.keeper.release(held)
+
+    def _release(self, claimed: Claimed) -> None:
+        """This message made room in its dispatch window: send what follows it. Else a sweep does."""
+        try:
+            self.send(lanes.after_claim(self.deps, claimed.info.workspace_id, claimed.queue))
+        except OUTAGES as error:
+            _log.warning("nothing released", step=claimed.path, reason=type(error).__name__)
 
     def _claim(self, look: Message) -> Claimed | None:
         info = self.runs.get(self.deps.db, look.run_id)
@@ -142,7 +151,8 @@ class Carrier:
             with self.turns.of(info.id), self.deps.db.single() as session:
                 known = completion.known(done)
                 following = claiming.claim(self.deps, session, info, target.no, target.attempt, known=known)
-        rest = [t for t in queued if not t.in_chord and (following is None or t is not target)]
+        ready = [t for t in queued if not t.in_chord and (following is None or t is not target)]
+        rest = lanes.admit(self.deps, info, completion.claimed.plan, ready)
         return ([Wave(messages=tuple(message(info, t) for t in rest))] if rest else []), following
 
 

@@ -22,7 +22,7 @@ from orchestrator.core import decide
 from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
 from orchestrator.core.outcome import Failed, StepError
 from orchestrator.core.plan import PlanNode
-from orchestrator.services import claiming, stopping, waking
+from orchestrator.services import claiming, lanes, stopping, waking
 from orchestrator.services.advance import Advance
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.completing import Completion
@@ -54,11 +54,19 @@ class Swept:
 
 
 def undispatched(deps: Deps, length: Length | None = None) -> Swept:
-    """Send queued steps again that nobody claimed: 5 s after their message, sooner where the broker lost it.
+    """Send what was held back and has room now, and again what nobody claimed: 5 s after its message, sooner
+    where the broker lost it.
 
     `length` gives the length of a broker's queue. No more is sent again than can have been lost: what we hold
     for sent and the broker has not. So a long queue is not made longer.
     """
+    released = lanes.sweep(deps)
+    found = sum(len(wave.messages) for wave in released)
+    again = _again(deps, length)
+    return Swept(effects=(*released, *again.effects), found=max(found, again.found))
+
+
+def _again(deps: Deps, length: Length | None) -> Swept:
     limit, first = BATCH, RESEND_SECONDS
     with deps.db.read() as session:
         if length is not None:
@@ -82,7 +90,7 @@ def _worth_sending(backlogs: Sequence[Backlog], length: Length) -> tuple[int, fl
         there = length(backlog.queue) if backlog.sent else None
         if backlog.sent and there == 0:
             first = SHORTAGE_SECONDS
-        limit += backlog.unsent + max(0, backlog.sent - (there or 0))
+        limit += max(0, backlog.sent - (there or 0))
     return min(limit, BATCH), first
 
 
