@@ -14,8 +14,8 @@ from celery import Signature, chord, group
 
 from models.queries import runs
 from models.queries import steps as rows
-from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
-from orchestrator.services import sweeps
+from orchestrator.core.effects import Arrange, Effect, Message, Stop, Timer, Wave
+from orchestrator.services import concurrency, sweeps
 from orchestrator.services.deps import Deps
 
 _log = structlog.get_logger(__name__)
@@ -61,6 +61,8 @@ class Sender:
                     self._stop(outbox_id)
                 case Timer():
                     self._timer(effect)
+                case Arrange(key=key):
+                    self._arrange(key)
 
     def _wave(self, wave: Wave) -> None:
         if time.monotonic() < self._closed_until:
@@ -92,6 +94,12 @@ class Sender:
         except Exception as error:
             self._closed_until = time.monotonic() + BREAKER_SECONDS
             _log.warning("stop not published", entry=outbox_id, error=str(error))
+
+    def _arrange(self, key: str) -> None:
+        try:
+            self(concurrency.arrange(self.deps, key))
+        except Exception:
+            _log.exception("runs not arranged; the sweep makes it good", key=key)
 
     def _timer(self, timer: Timer) -> None:
         thread = threading.Timer(timer.seconds, self._fire, args=(timer,))

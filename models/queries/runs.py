@@ -60,6 +60,7 @@ class RunInfo:
     priority: int
     inputs: Any
     overrides: Any
+    concurrency_key: str | None = None
 
 
 def info(session: Session, run_id: str) -> RunInfo | None:
@@ -74,6 +75,7 @@ def info(session: Session, run_id: str) -> RunInfo | None:
             Run.priority,
             RunData.inputs,
             RunData.overrides,
+            Run.concurrency_key,
         )
         .join(Workflow, Workflow.id == Run.workflow_id)
         .join(RunData, RunData.run_id == Run.id)

@@ -60,7 +60,7 @@ def compile_definition(
     found = graph.build(len(scope.nodes), scope.edges)
     acyclic = check_graph(report, scope, found)
     names = References(report, scope, env_allow)
-    names.take(data.get("outputs"))
+    names.take(data.get("outputs"), data.get("concurrency"))
     names.check_order(found)
     choices = find_choices(found, scope.edges) if acyclic else None
     if choices is not None:

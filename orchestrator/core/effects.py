@@ -45,4 +45,11 @@ class Stop:
     outbox_id: int
 
 
-Effect = Wave | Timer | Stop
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrange:
+    """Runs wait for the concurrency key `key`, or a run of it has ended: see who goes on."""
+
+    key: str
+
+
+Effect = Wave | Timer | Stop | Arrange

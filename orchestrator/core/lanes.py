@@ -33,10 +33,14 @@ class Lane:
     name: str
 
     def __str__(self) -> str:
-        name = self.name
-        if len(name) > NAME_LIMIT:
-            name = f"{name[: NAME_LIMIT - 65]}:{hashlib.sha256(name.encode()).hexdigest()}"
-        return f"{self.workspace_id}/{self.kind}/{name}"
+        return f"{self.workspace_id}/{self.kind}/{shortened(self.name)}"
+
+
+def shortened(name: str) -> str:
+    """A name that is kept in an index: a long one ends in its hash."""
+    if len(name) <= NAME_LIMIT:
+        return name
+    return f"{name[: NAME_LIMIT - 65]}:{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def parse(text: str) -> Lane:

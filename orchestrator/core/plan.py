@@ -97,7 +97,8 @@ class PlanNode:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A version's plan. `outputs` None: the outputs of the terminal nodes, by id."""
+    """A version's plan. `outputs` None: the outputs of the terminal nodes, by id. `concurrency` is {key, limit,
+    on_limit}."""
 
     workflow: str
     nodes: tuple[PlanNode, ...]
@@ -113,6 +114,7 @@ class Plan:
     budget_cents: int | None = None
     on_exceeded: str = "abort"
     short: bool = False
+    concurrency: Mapping[str, Any] | None = None
 
     def at(self, no: int) -> PlanNode:
         """The node of a step, by the step's number."""

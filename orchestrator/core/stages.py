@@ -57,6 +57,7 @@ def construct(
         budget_cents=budget.get("limit_cents"),
         on_exceeded=budget.get("on_exceeded", "abort"),
         short=short,
+        concurrency={"on_limit": "queue", **data["concurrency"]} if "concurrency" in data else None,
     )
 
 

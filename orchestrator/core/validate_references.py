@@ -32,8 +32,9 @@ class References:
         self.of_outputs: set[int] = set()
         self._asked: dict[tuple[int, int], str] = {}
 
-    def take(self, outputs: Any) -> None:
-        """Look at all nodes, edges and the workflow's outputs."""
+    def take(self, outputs: Any, concurrency: Any = None) -> None:
+        """Look at all nodes, edges, the workflow's outputs and its concurrency key."""
+        self._take_concurrency(concurrency)
         for node in self._scope.nodes:
             for name, own in self._names(node):
                 self._note(self._meant(name, env=own), node, name, self.of_node[node.no])
@@ -43,6 +44,16 @@ class References:
             number = self._meant(name, env=False)
             if number is not None:
                 self.of_outputs.add(number)
+
+    def _take_concurrency(self, concurrency: Any) -> None:
+        key = concurrency.get("key") if isinstance(concurrency, dict) else None
+        for name in in_value(self._report, "/concurrency/key", key):
+            if name.root not in ("inputs", "var"):
+                message = (
+                    f"{shown(name.root)} has no value yet when a run is triggered; "
+                    "a concurrency key is made of inputs and var"
+                )
+                self._report.add(name.pointer, Code.UNRESOLVED_REFERENCE, message)
 
     def check_order(self, found: "nx.DiGraph[int]") -> None:
         """Report the references to nodes that can't have run before."""

@@ -16,7 +16,7 @@ from models.queries import runs, steps, transitions
 from models.queries.runs import RunInfo
 from models.states import RunStatus, StepStatus
 from orchestrator.core import skips, values
-from orchestrator.core.effects import Effect, Message, Wave
+from orchestrator.core.effects import Arrange, Effect, Message, Wave
 from orchestrator.core.outcome import StepError
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import Counters
@@ -218,9 +218,11 @@ class Advance:
     def _finish(self) -> None:
         """Every step has ended: so does the run."""
         state = runs.lock(self.session, self.info.id)
-        if state is None or state.status not in (RunStatus.RUNNING, RunStatus.PAUSED):
+        if state is None or state.status not in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED):
             return
         self.stopped = True
+        if self.info.concurrency_key is not None:
+            self.effects.append(Arrange(key=self.info.concurrency_key))
         if state.stopping == RunStatus.ABORTED:
             reason, by = state.error["message"], (state.error["details"] or {}).get("by")
             runs.move(

@@ -22,7 +22,7 @@ from orchestrator.core import decide
 from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
 from orchestrator.core.outcome import Failed, StepError
 from orchestrator.core.plan import PlanNode
-from orchestrator.services import claiming, lanes, stopping, waking
+from orchestrator.services import claiming, concurrency, lanes, stopping, waking
 from orchestrator.services.advance import Advance
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.completing import Completion
@@ -247,11 +247,11 @@ def _fail(deps: Deps, session: Session, step: DueStep, code: ErrorCode, message:
 
 
 def due(deps: Deps) -> Swept:
-    """Queue retries whose wait is over; wake timers."""
+    """Queue retries whose wait is over; wake timers; start runs whose concurrency key has room."""
     with deps.db.read() as session:
         found = sweeps.due(session, deps.clock.now(), BATCH)
     effects = _each(deps, found, _wake)
-    return Swept(effects=tuple(effects), found=len(found))
+    return Swept(effects=(*effects, *concurrency.sweep(deps)), found=len(found))
 
 
 def wake(deps: Deps, timer: Timer) -> tuple[Effect, ...]:

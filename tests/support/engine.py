@@ -17,11 +17,11 @@ from models.workspace import Workspace
 from orchestrator import registry
 from orchestrator.core.definition import compile_definition
 from orchestrator.core.document import from_data
-from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
+from orchestrator.core.effects import Arrange, Effect, Message, Stop, Timer, Wave
 from orchestrator.core.plan import Plan
 from orchestrator.drivers.gateways import Gateways
 from orchestrator.drivers.outbound import GuardedOutbound
-from orchestrator.services import runs, sweeps
+from orchestrator.services import concurrency, runs, sweeps
 from orchestrator.services.actors import Actor
 from orchestrator.services.clock import VirtualClock
 from orchestrator.services.deps import Deps
@@ -67,6 +67,8 @@ class Engine:
                     self.timers.append(effect)
                 case Stop():
                     self.stops.append(effect)
+                case Arrange(key=key):
+                    self.send(concurrency.arrange(self.deps, key))
 
     def publish(self, definition: dict[str, Any]) -> Plan:
         """Store a definition as a workflow; its plan."""
