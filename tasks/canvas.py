@@ -14,8 +14,9 @@ from celery import Signature, chord, group
 
 from models.queries import runs
 from models.queries import steps as rows
-from orchestrator.core.effects import Arrange, Effect, Message, Stop, Timer, Wave
-from orchestrator.services import concurrency, sweeps
+from orchestrator.core.effects import Arrange, Effect, Message, Release, Stop, Timer, Wave
+from orchestrator.core.lanes import parse
+from orchestrator.services import concurrency, lanes, sweeps
 from orchestrator.services.deps import Deps
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +64,8 @@ class Sender:
                     self._timer(effect)
                 case Arrange(key=key):
                     self._arrange(key)
+                case Release():
+                    self._release(effect)
 
     def _wave(self, wave: Wave) -> None:
         if time.monotonic() < self._closed_until:
@@ -100,6 +103,20 @@ class Sender:
             self(concurrency.arrange(self.deps, key))
         except Exception:
             _log.exception("runs not arranged; the sweep makes it good", key=key)
+
+    def _release(self, effect: Release) -> None:
+        """Now, or by an in-process timer where a sweep would not come before it."""
+        if effect.seconds > 2 * self.deps.settings.sweep_seconds:
+            return
+        if effect.seconds > 0:
+            later = threading.Timer(effect.seconds, self._release, args=(Release(lane=effect.lane),))
+            later.daemon = True
+            later.start()
+            return
+        try:
+            self(lanes.release(self.deps, parse(effect.lane)))
+        except Exception:
+            _log.exception("nothing released; the sweep makes it good", lane=effect.lane)
 
     def _timer(self, timer: Timer) -> None:
         thread = threading.Timer(timer.seconds, self._fire, args=(timer,))

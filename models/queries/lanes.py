@@ -19,7 +19,7 @@ from models.slots import Consumer
 
 _HELD = "step.status = 'queued' AND step.sent_at IS NULL AND step.lane"
 _HOLD = """
-UPDATE step SET sent_at = NULL, sends = 0, lane = :lane, rank = :rank
+UPDATE step SET sent_at = NULL, sends = 0, lane = :lane, rank = :rank, slots = :slots
 WHERE run_id = :run AND no IN ({nos}) AND status = 'queued'
 """
 _HOLD_POSTGRESQL = _HOLD.format(nos="SELECT json_array_elements_text(CAST(:nos AS json))::bigint")
@@ -74,10 +74,12 @@ WHERE (run_id, no) IN ({_STRAY}) AND status = 'queued' AND sent_at IS NULL
 """  # noqa: S608
 
 
-def hold(session: Session, run_id: str, lane: str, rank: int, nos: Collection[int]) -> None:
-    """Hold queued steps of a run back: they are unsent, and wait in the lane."""
+def hold(
+    session: Session, run_id: str, lane: str, rank: int, nos: Collection[int], *, slots: int | None = None
+) -> None:
+    """Hold queued steps of a run back: they are unsent, and wait in the lane, for `slots` of a pool each."""
     sqlite = session.get_bind().dialect.name == "sqlite"
-    values = {"run": run_id, "lane": lane, "rank": rank, "nos": json.dumps(sorted(nos))}
+    values = {"run": run_id, "lane": lane, "rank": rank, "nos": json.dumps(sorted(nos)), "slots": slots}
     session.execute(text(_HOLD_SQLITE if sqlite else _HOLD_POSTGRESQL), values)
 
 

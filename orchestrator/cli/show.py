@@ -54,7 +54,9 @@ def _result(step: dict[str, Any]) -> str:
 def _print_step(step: dict[str, Any]) -> None:
     click.echo(f"{out.MARKS[step['status']][0]} {step['path']} ({step['type']}) {step['status']}")
     click.echo(f"attempts {step['attempts']}, cost {out.dollars(step['cost_microcents'])}")
-    for name in ("route", "input", "output", "error", "agent", "model", "tokens", "waiting_for"):
+    if step.get("waiting_for"):
+        click.echo(f"waits for {step['waiting_for']}")
+    for name in ("route", "input", "output", "error", "agent", "model", "tokens"):
         if step.get(name) is not None:
             click.echo(f"{name}:")
             out.print_json(step[name])

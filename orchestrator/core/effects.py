@@ -52,4 +52,12 @@ class Arrange:
     key: str
 
 
-Effect = Wave | Timer | Stop | Arrange
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Steps that are held in `lane` may have room, `seconds` from now."""
+
+    lane: str
+    seconds: float = 0.0
+
+
+Effect = Wave | Timer | Stop | Arrange | Release

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from typing import TypeVar
 
 NAME_LIMIT = 200
@@ -61,15 +62,19 @@ def rank(own: int | None, of_run: int) -> int:
     return -(of_run if own is None else own)
 
 
-def until(claimed: Sequence[float], now: float, limit: int, per: float) -> float:
-    """Seconds until a key takes another step, 0 when it does now.
+def until(nth_last: float | None, now: float, per: float) -> float | None:
+    """Seconds until a key takes another step, None when it does now.
 
-    `claimed`: when the last `limit` attempts under the key were claimed, in any order, seconds since 1970.
+    `nth_last`: when the last attempt but (limit - 1) under the key was claimed, None when there are fewer.
     """
-    inside = [at for at in claimed if at > now - per]
-    if len(inside) < limit:
-        return 0.0
-    return sorted(inside)[-limit] + per - now
+    if nth_last is None or nth_last <= now - per:
+        return None
+    return nth_last + per - now
+
+
+def fitting(widths: Sequence[int], free: int) -> int:
+    """How many steps that want so many slots each fit into `free`, in their order: none overtakes a wide one."""
+    return sum(1 for total in accumulate(widths) if total <= free)
 
 
 T = TypeVar("T")

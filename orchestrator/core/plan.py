@@ -65,6 +65,7 @@ class PlanNode:
     edge_refs: the same for the `when` of its out-edges.
     lets_end: a running step that is let end when its run is stopped.
     estimate_cents: None = unknown. priority: 0 to 9, higher goes first, None = the run's.
+    rate: {key, limit, per: seconds}.
     """
 
     no: int
@@ -93,6 +94,14 @@ class PlanNode:
     on_large_output: str = "fail"
     idempotency_key: str | None = None
     level: int = 0
+    pool: str | None = None
+    slots: int = 1
+    rate: Mapping[str, Any] | None = None
+
+    @property
+    def gated(self) -> bool:
+        """Whether it may have to wait for a slot or by a rate."""
+        return self.pool is not None or self.rate is not None
 
 
 @dataclass(frozen=True, kw_only=True)

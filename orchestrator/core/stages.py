@@ -114,7 +114,14 @@ def _node_stage(
         on_large_output=raw.get("on_large_output", "fail"),
         idempotency_key=raw.get("idempotency_key"),
         level=path.level_of[node.no],
+        pool=raw.get("pool"),
+        slots=raw.get("slots", 1),
+        rate=_rate(raw["rate"]) if "rate" in raw else None,
     )
+
+
+def _rate(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {"key": raw["key"], "limit": raw["limit"], "per": durations.seconds(raw["per"])}
 
 
 def _need(join: str | Mapping[str, int]) -> int | None:

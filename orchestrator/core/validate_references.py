@@ -76,6 +76,10 @@ class References:
             yield name, False
         for name in in_value(report, child(node.pointer, "idempotency_key"), raw.get("idempotency_key")):
             yield name, False
+        rate = raw.get("rate")
+        key = rate.get("key") if isinstance(rate, dict) else None
+        for name in in_value(report, f"{node.pointer}/rate/key", key):
+            yield name, False
         for name in in_expression(report, child(node.pointer, "when"), raw.get("when"), boolean=True):
             yield name, False
 

@@ -15,10 +15,11 @@ from models.queries import lanes as queries
 from models.queries.runs import RunInfo
 from models.queries.sweeps import DueStep
 from orchestrator.core import lanes
-from orchestrator.core.effects import Effect, Message, Wave
+from orchestrator.core.effects import Message, Wave
 from orchestrator.core.lanes import Kind, Lane
 from orchestrator.core.plan import Plan
-from orchestrator.services import consumers
+from orchestrator.services import consumers, gates
+from orchestrator.services.claiming import Claimed
 from orchestrator.services.deps import Deps
 
 LANES = 500
@@ -85,9 +86,9 @@ def room(deps: Deps, session: Session, lane: Lane, marked: int = 0) -> int:
     return most - queries.sent(session, lane.workspace_id, lane.name, most)
 
 
-def after_claim(deps: Deps, workspace_id: str, queue: str) -> tuple[Effect, ...]:
+def after_claim(deps: Deps, claimed: Claimed) -> tuple[Wave, ...]:
     """A message of a queue was claimed: what goes out in its place, now and then."""
-    lane = Lane(workspace_id=workspace_id, kind=Kind.QUEUE, name=queue)
+    lane = Lane(workspace_id=claimed.info.workspace_id, kind=Kind.QUEUE, name=claimed.queue)
     setting = deps.settings.dispatch_window or lanes.DEFAULT_WINDOW
     if not deps.windows.claimed(str(lane), max(1, setting // EVERY)):
         return ()
@@ -95,6 +96,12 @@ def after_claim(deps: Deps, workspace_id: str, queue: str) -> tuple[Effect, ...]
         held = queries.any_held(session, str(lane))
     deps.windows.found(str(lane), held=held)
     return waves([taken(deps, lane)]) if held else ()
+
+
+def after_end(deps: Deps, claimed: Claimed) -> tuple[Wave, ...]:
+    """A step that held slots has ended: what goes in its place."""
+    pool = gates.pool_of(claimed.info, claimed.node)
+    return () if pool is None else release(deps, pool)
 
 
 def sweep(deps: Deps) -> tuple[Wave, ...]:
@@ -108,12 +115,20 @@ def sweep(deps: Deps) -> tuple[Wave, ...]:
     return waves([taken(deps, lanes.parse(lane)) for lane in held])
 
 
+def release(deps: Deps, lane: Lane) -> tuple[Wave, ...]:
+    """Send what is held in a lane and has room."""
+    with deps.db.glance() as session:
+        held = queries.any_held(session, str(lane))
+    return waves([taken(deps, lane)]) if held else ()
+
+
 def taken(deps: Deps, lane: Lane) -> Found:
     """The held steps of a lane that go now, marked as sent; none where another process deals with the lane."""
     with deps.db.transaction() as session:
         if not queries.alone(session, str(lane)):
             return lane, ()
-        return lane, queries.take(session, str(lane), room(deps, session, lane))
+        count = room if lane.kind is Kind.QUEUE else gates.free
+        return lane, queries.take(session, str(lane), count(deps, session, lane))
 
 
 def waves(found: Iterable[Found]) -> tuple[Wave, ...]:

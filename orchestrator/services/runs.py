@@ -53,8 +53,9 @@ class Created:
 def create(deps: Deps, actor: Actor, workflow: str, trigger: Trigger, once: Once | None = None) -> Created:
     """Start a run of a workflow (by id or name) in one transaction: rows, events, first ready set.
 
-    Raises NotFoundError (workflow, version), ConflictError (archived, or its concurrency key refuses it), InvalidError (inputs
-    that the schema refuses, with pointers below /inputs), BudgetExceededError (the estimate is above the limit).
+    Raises NotFoundError (workflow, version), ConflictError (archived, or its concurrency key refuses it),
+    InvalidError (inputs that the schema refuses, with pointers below /inputs),
+    BudgetExceededError (the estimate is above the limit).
     """
     with deps.db.transaction() as session:
         if once is not None and (earlier := once.begin(session)) is not None:

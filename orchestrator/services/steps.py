@@ -10,8 +10,10 @@ from models.database import OUTAGES
 from models.moves import Target, Transition
 from models.queries import transitions
 from models.queries.leases import Held
+from models.queries.runs import RunInfo
 from orchestrator.core.effects import Effect, Message, Wave
-from orchestrator.services import budgets, claiming, inline, lanes
+from orchestrator.core.plan import Plan
+from orchestrator.services import budgets, claiming, gates, inline, lanes
 from orchestrator.services.advance import message
 from orchestrator.services.claiming import BudgetRefusedError, Claimed, RunCache
 from orchestrator.services.completing import Completion
@@ -60,8 +62,15 @@ class Carrier:
 
     def _release(self, claimed: Claimed) -> None:
         """This message made room in its dispatch window: send what follows it. Else a sweep does."""
+        self._released(claimed, lanes.after_claim)
+
+    def _free(self, claimed: Claimed) -> None:
+        """This step has ended, or parked: send what waited for its slots. Else a sweep does."""
+        self._released(claimed, lanes.after_end)
+
+    def _released(self, claimed: Claimed, found: Callable[[Deps, Claimed], Sequence[Effect]]) -> None:
         try:
-            self.send(lanes.after_claim(self.deps, claimed.info.workspace_id, claimed.queue))
+            self.send(found(self.deps, claimed))
         except OUTAGES as error:
             _log.warning("nothing released", step=claimed.path, reason=type(error).__name__)
 
@@ -69,13 +78,32 @@ class Carrier:
         info = self.runs.get(self.deps.db, look.run_id)
         if info is None:
             return None
+        plan = self._plan(info)
         begin = self.deps.db.transaction if info.has_budget else self.deps.db.single
         try:
+            if plan.at(look.no).gated:
+                return self._claim_gated(info, plan, look)
             with self.turns.of(info.id), begin() as session:
                 return claiming.claim(self.deps, session, info, look.no, look.attempt)
         except BudgetRefusedError:
             self.send(budgets.refused(self.deps, look.run_id))
             return None
+
+    def _plan(self, info: RunInfo) -> Plan:
+        found = self.deps.plans.known(info.version_id)
+        if found is not None:
+            return found
+        with self.deps.db.glance() as session:
+            return self.deps.plans.get(session, info.version_id)
+
+    def _claim_gated(self, info: RunInfo, plan: Plan, look: Message) -> Claimed | None:
+        passing = gates.of(self.deps, info, plan, look)
+        with self.turns.of(info.id), self.deps.db.transaction() as session:
+            found = gates.claim(self.deps, session, info, plan, look, passing)
+        if found is None or isinstance(found, Claimed):
+            return found
+        self.send([found])
+        return None
 
     def _perform(self, claimed: Claimed) -> Performed | inline.Inlined:
         if claimed.node.inline:
@@ -95,6 +123,8 @@ class Carrier:
             effects, following = self._stored(completion, failed_to_store(claimed, error))
         crash_point("after_commit")
         self.send(effects)
+        if claimed.node.pool is not None:
+            self._free(claimed)
         return following
 
     def _stored(
