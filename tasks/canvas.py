@@ -52,6 +52,7 @@ class Sender:
 
     deps: Deps
     _closed_until: float = field(default=0.0)
+    _timed: set[str] = field(default_factory=set)
 
     def __call__(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -64,8 +65,8 @@ class Sender:
                     self._timer(effect)
                 case Arrange(key=key):
                     self._arrange(key)
-                case Release():
-                    self._release(effect)
+                case Release(lane=lane, seconds=seconds):
+                    self._release(lane, seconds)
 
     def _wave(self, wave: Wave) -> None:
         if time.monotonic() < self._closed_until:
@@ -104,19 +105,22 @@ class Sender:
         except Exception:
             _log.exception("runs not arranged; the sweep makes it good", key=key)
 
-    def _release(self, effect: Release) -> None:
-        """Now, or by an in-process timer where a sweep would not come before it."""
-        if effect.seconds > 2 * self.deps.settings.sweep_seconds:
-            return
-        if effect.seconds > 0:
-            later = threading.Timer(effect.seconds, self._release, args=(Release(lane=effect.lane),))
-            later.daemon = True
-            later.start()
-            return
+    def _release(self, lane: str, seconds: float) -> None:
+        """Now, or by an in-process timer where no sweep comes before it; one timer a lane."""
+        if seconds <= 0:
+            self._release_now(lane)
+        elif seconds <= 2 * self.deps.settings.sweep_seconds and lane not in self._timed:
+            self._timed.add(lane)
+            timer = threading.Timer(seconds, self._release_now, args=(lane,))
+            timer.daemon = True
+            timer.start()
+
+    def _release_now(self, lane: str) -> None:
+        self._timed.discard(lane)
         try:
-            self(lanes.release(self.deps, parse(effect.lane)))
+            self(lanes.release(self.deps, parse(lane)))
         except Exception:
-            _log.exception("nothing released; the sweep makes it good", lane=effect.lane)
+            _log.exception("nothing released; the sweep makes it good", lane=lane)
 
     def _timer(self, timer: Timer) -> None:
         thread = threading.Timer(timer.seconds, self._fire, args=(timer,))

@@ -161,9 +161,13 @@ def announce(session: Session, process: str, queues: Collection[str], slots: int
         )
 
 
-def withdraw(session: Session, process: str, older: float) -> None:
-    """Forget a process that ends, and those that were not seen for `older` seconds."""
+def withdraw(session: Session, process: str) -> None:
+    """Forget a process that ends."""
     session.execute(delete(Consumer).where(Consumer.process == process))
+
+
+def forget(session: Session, older: float) -> None:
+    """Forget the processes that were not seen for `older` seconds."""
     session.execute(delete(Consumer).where(Consumer.seen_at < _ago(session, older)))
 
 

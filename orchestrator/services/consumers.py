@@ -12,10 +12,11 @@ FORGOTTEN_SECONDS = 3_600.0
 def announce(deps: Deps, queues: Collection[str], slots: int) -> None:
     """Note that this process takes `slots` messages of these queues at once."""
     with deps.db.transaction() as session:
+        lanes.forget(session, FORGOTTEN_SECONDS)
         lanes.announce(session, deps.process, queues, slots)
 
 
 def withdraw(deps: Deps) -> None:
-    """This process ends. Those that were killed are forgotten with it."""
+    """This process ends. One that is killed counts for half a minute more."""
     with deps.db.transaction() as session:
-        lanes.withdraw(session, deps.process, FORGOTTEN_SECONDS)
+        lanes.withdraw(session, deps.process)

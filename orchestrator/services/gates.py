@@ -5,6 +5,7 @@ attempts were claimed: nothing has to be given back. A step that is refused stay
 pool or of the key; it goes when the end of another one, or time, has made room, with the sweep behind both.
 """
 
+import math
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -22,6 +23,8 @@ from orchestrator.services import claiming
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.deps import Deps
 from orchestrator.services.performing import names_of
+
+NEVER = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,8 @@ def claim(
 ) -> Claimed | Effect | None:
     """Claim a step that has gates, within the caller's transaction, which holds no run's lock yet.
 
-    None when the race is lost; an effect when there is no room: the step is held. Raises BudgetRefusedError.
+    None when the race is lost, or the step is held since there is no room; an effect when it is held and the lane
+    is to be looked at. Raises BudgetRefusedError.
     """
     node = plan.at(look.no)
     passed = [str(lane) for lane in (gates.pool, gates.rate) if lane is not None]
@@ -87,12 +91,13 @@ def claim(
     for gate in (gates.pool, gates.rate):
         if gate is None:
             continue
-        seconds = _refused(session, node, gate, lined_up=lined_up)
-        if seconds is not None:
-            rank = lanes.rank(node.priority, info.priority)
-            slots = node.slots if gate is gates.pool else None
-            queries.hold(session, info.id, str(gate), rank, [look.no], slots=slots)
-            return Release(lane=str(gate), seconds=seconds)
+        full = _full(session, node, gate)
+        if full is None and (lined_up or not queries.any_held(session, str(gate))):
+            continue
+        rank = lanes.rank(node.priority, info.priority)
+        slots = node.slots if gate is gates.pool else None
+        queries.hold(session, info.id, str(gate), rank, [look.no], slots=slots)
+        return None if full == NEVER else Release(lane=str(gate), seconds=full or 0.0)
     claimed = claiming.claim(deps, session, info, look.no, look.attempt)
     if claimed is not None:
         pool = None if gates.pool is None else str(gates.pool)
@@ -107,16 +112,26 @@ def _lined_up(session: Session, info: RunInfo, look: Message) -> bool:
     return lane is not None and lanes.parse(lane).kind is not Kind.QUEUE
 
 
-def _refused(session: Session, node: PlanNode, gate: Lane, *, lined_up: bool) -> float | None:
-    """Seconds after which to try again, None when the step may pass. 0: when something ends."""
-    if not lined_up and queries.any_held(session, str(gate)):
-        return 0.0
+def _full(session: Session, node: PlanNode, gate: Lane) -> float | None:
+    """Seconds until a gate takes the step, NEVER when the end of another one decides it, None when it does now."""
     if gate.kind is Kind.POOL:
         size = pools.size(session, gate.workspace_id, gate.name) or 0
-        return None if pools.taken(session, str(gate)) + node.slots <= size else 0.0
+        return None if pools.taken(session, str(gate)) + node.slots <= size else NEVER
     assert node.rate is not None
     nth = pools.nth_last(session, str(gate), node.rate["limit"])
     return lanes.until(nth, sweeps.clock(session), node.rate["per"])
+
+
+def again(deps: Deps, lane: Lane) -> tuple[Release, ...]:
+    """When to look again at a rate's lane in which steps are held."""
+    with deps.db.read() as session:
+        first = queries.first(session, str(lane))
+        rate = None if first is None else _node(deps, session, *first).rate
+        if rate is None:
+            return ()
+        nth = pools.nth_last(session, str(lane), rate["limit"])
+        seconds = lanes.until(nth, sweeps.clock(session), rate["per"])
+    return (Release(lane=str(lane), seconds=rate["per"] if seconds is None else seconds),)
 
 
 def free(deps: Deps, session: Session, lane: Lane) -> int:
@@ -127,14 +142,14 @@ def free(deps: Deps, session: Session, lane: Lane) -> int:
         left = size - pools.taken(session, str(lane)) - wanted
         return lanes.fitting(pools.widths(session, str(lane), left), left) if left > 0 else 0
     first = queries.first(session, str(lane))
-    node = None if first is None else node_of(deps, session, *first)
-    if node is None or node.rate is None:
-        return 1  # a lane of nothing that is known any more: its steps find out
-    since = sweeps.clock(session) - node.rate["per"]
-    return int(node.rate["limit"]) - pools.begun_since(session, str(lane), since) - coming
+    rate = None if first is None else _node(deps, session, *first).rate
+    if rate is None:
+        return 0  # nothing is held any more
+    since = sweeps.clock(session) - rate["per"]
+    return int(rate["limit"]) - pools.begun_since(session, str(lane), since) - coming
 
 
-def node_of(deps: Deps, session: Session, run_id: str, no: int) -> PlanNode | None:
-    """The node of a run's step."""
+def _node(deps: Deps, session: Session, run_id: str, no: int) -> PlanNode:
     info = runs.info(session, run_id)
-    return None if info is None else deps.plans.get(session, info.version_id).at(no)
+    assert info is not None, f"step of run {run_id}, which is not there"
+    return deps.plans.get(session, info.version_id).at(no)

@@ -15,7 +15,7 @@ from models.queries import lanes as queries
 from models.queries.runs import RunInfo
 from models.queries.sweeps import DueStep
 from orchestrator.core import lanes
-from orchestrator.core.effects import Message, Wave
+from orchestrator.core.effects import Effect, Message, Wave
 from orchestrator.core.lanes import Kind, Lane
 from orchestrator.core.plan import Plan
 from orchestrator.services import consumers, gates
@@ -98,7 +98,7 @@ def after_claim(deps: Deps, claimed: Claimed) -> tuple[Wave, ...]:
     return waves([taken(deps, lane)]) if held else ()
 
 
-def after_end(deps: Deps, claimed: Claimed) -> tuple[Wave, ...]:
+def after_end(deps: Deps, claimed: Claimed) -> tuple[Effect, ...]:
     """A step that held slots has ended: what goes in its place."""
     pool = gates.pool_of(claimed.info, claimed.node)
     return () if pool is None else release(deps, pool)
@@ -115,11 +115,14 @@ def sweep(deps: Deps) -> tuple[Wave, ...]:
     return waves([taken(deps, lanes.parse(lane)) for lane in held])
 
 
-def release(deps: Deps, lane: Lane) -> tuple[Wave, ...]:
-    """Send what is held in a lane and has room."""
+def release(deps: Deps, lane: Lane) -> tuple[Effect, ...]:
+    """Send what is held in a lane and has room; of a rate, look again when its time has come."""
     with deps.db.glance() as session:
         held = queries.any_held(session, str(lane))
-    return waves([taken(deps, lane)]) if held else ()
+    if not held:
+        return ()
+    found = waves([taken(deps, lane)])
+    return (*found, *gates.again(deps, lane)) if lane.kind is Kind.RATE else found
 
 
 def taken(deps: Deps, lane: Lane) -> Found:
