@@ -66,12 +66,16 @@ SELECT step.run_id, step.no FROM step JOIN run ON run.id = step.run_id
 WHERE step.status = 'queued' AND step.sent_at IS NULL AND step.lane IS NULL
   AND run.status = 'running' AND run.stopping IS NULL LIMIT :limit
 """
-_GATHER = f"""
+_GATHER = """
 UPDATE step SET sends = 0,
   lane = (SELECT CAST(run.workspace_id AS text) || :middle || step.queue FROM run WHERE run.id = step.run_id),
-  rank = (SELECT -run.priority FROM run WHERE run.id = step.run_id)
-WHERE (run_id, no) IN ({_STRAY}) AND status = 'queued' AND sent_at IS NULL
-"""  # noqa: S608
+  rank = coalesce(step.rank, (SELECT -run.priority FROM run WHERE run.id = step.run_id))
+"""
+_GATHER_POSTGRESQL = f"""
+{_GATHER} FROM ({_STRAY} FOR UPDATE OF step SKIP LOCKED) due
+WHERE step.run_id = due.run_id AND step.no = due.no
+"""
+_GATHER_SQLITE = f"{_GATHER} WHERE (run_id, no) IN ({_STRAY})"
 
 
 def hold(
@@ -123,7 +127,9 @@ def any_stray(session: Session) -> bool:
 
 def gather(session: Session, middle: str, limit: int) -> None:
     """Put such steps, `limit` at most, into the lane of their workspace, `middle` and queue."""
-    session.execute(text(_GATHER), {"middle": middle, "limit": limit})
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    values = {"middle": middle, "limit": limit}
+    session.execute(text(_GATHER_SQLITE if sqlite else _GATHER_POSTGRESQL), values)
 
 
 def take(session: Session, lane: str, limit: int) -> list[tuple[int, DueStep]]:

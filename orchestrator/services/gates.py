@@ -6,6 +6,7 @@ pool or of the key; it goes when the end of another one, or time, has made room,
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -77,11 +78,11 @@ def _to_be(info: RunInfo, plan: Plan, look: Message) -> Claimed:
 
 def claim(
     deps: Deps, session: Session, info: RunInfo, plan: Plan, look: Message, gates: Gates
-) -> Claimed | Effect | None:
+) -> Claimed | Sequence[Effect] | None:
     """Claim a step that has gates, within the caller's transaction, which holds no run's lock yet.
 
-    None when the race is lost, or the step is held since there is no room; an effect when it is held and the lane
-    is to be looked at. Raises BudgetRefusedError.
+    None when the race is lost; when the step is held since there is no room, what follows from that. Raises
+    BudgetRefusedError.
     """
     node = plan.at(look.no)
     passed = [str(lane) for lane in (gates.pool, gates.rate) if lane is not None]
@@ -97,7 +98,7 @@ def claim(
         rank = lanes.rank(node.priority, info.priority)
         slots = node.slots if gate is gates.pool else None
         queries.hold(session, info.id, str(gate), rank, [look.no], slots=slots)
-        return None if full == NEVER else Release(lane=str(gate), seconds=full or 0.0)
+        return () if full == NEVER else (Release(lane=str(gate), seconds=full or 0.0),)
     claimed = claiming.claim(deps, session, info, look.no, look.attempt)
     if claimed is not None:
         pool = None if gates.pool is None else str(gates.pool)

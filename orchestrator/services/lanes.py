@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 
 from models.moves import Target
 from models.queries import lanes as queries
+from models.queries import runs
 from models.queries.runs import RunInfo
 from models.queries.sweeps import DueStep
 from orchestrator.core import lanes
-from orchestrator.core.effects import Effect, Message, Wave
+from orchestrator.core.effects import Effect, Message, Release, Wave
 from orchestrator.core.lanes import Kind, Lane
 from orchestrator.core.plan import Plan
 from orchestrator.services import consumers, gates
@@ -23,7 +24,6 @@ from orchestrator.services.claiming import Claimed
 from orchestrator.services.deps import Deps
 
 LANES = 500
-EVERY = 16
 Found = tuple[Lane, Sequence[tuple[int, DueStep]]]
 
 
@@ -58,6 +58,7 @@ def _hold(
 ) -> None:
     if session is None:
         with deps.db.transaction() as own:
+            runs.lock(own, info.id)
             _hold(deps, info, plan, lane, some, own)
         return
     ranked = {place: list(same) for place, same in groupby(some, key=lambda t: _rank(plan, info, t.no))}
@@ -86,16 +87,13 @@ def room(deps: Deps, session: Session, lane: Lane, marked: int = 0) -> int:
     return most - queries.sent(session, lane.workspace_id, lane.name, most)
 
 
-def after_claim(deps: Deps, claimed: Claimed) -> tuple[Wave, ...]:
-    """A message of a queue was claimed: what goes out in its place, now and then."""
-    lane = Lane(workspace_id=claimed.info.workspace_id, kind=Kind.QUEUE, name=claimed.queue)
-    setting = deps.settings.dispatch_window or lanes.DEFAULT_WINDOW
-    if not deps.windows.claimed(str(lane), max(1, setting // EVERY)):
+def after_claim(deps: Deps, workspace_id: str, queue: str) -> tuple[Effect, ...]:
+    """A message of a queue was claimed, or spent on a step that has to wait: what goes out in its place."""
+    lane = Lane(workspace_id=workspace_id, kind=Kind.QUEUE, name=queue)
+    seconds = deps.windows.claimed(str(lane), queue)
+    if seconds is None:
         return ()
-    with deps.db.glance() as session:
-        held = queries.any_held(session, str(lane))
-    deps.windows.found(str(lane), held=held)
-    return waves([taken(deps, lane)]) if held else ()
+    return (Release(lane=str(lane), seconds=seconds),) if seconds else release(deps, lane)
 
 
 def after_end(deps: Deps, claimed: Claimed) -> tuple[Effect, ...]:
@@ -119,6 +117,8 @@ def release(deps: Deps, lane: Lane) -> tuple[Effect, ...]:
     """Send what is held in a lane and has room; of a rate, look again when its time has come."""
     with deps.db.glance() as session:
         held = queries.any_held(session, str(lane))
+    if lane.kind is Kind.QUEUE:
+        deps.windows.found(str(lane), held=held)
     if not held:
         return ()
     found = waves([taken(deps, lane)])
@@ -127,10 +127,14 @@ def release(deps: Deps, lane: Lane) -> tuple[Effect, ...]:
 
 def taken(deps: Deps, lane: Lane) -> Found:
     """The held steps of a lane that go now, marked as sent; none where another process deals with the lane."""
+    count = room if lane.kind is Kind.QUEUE else gates.free
+    if deps.db.is_sqlite:  # where only what is due may be written
+        with deps.db.read() as session:
+            if count(deps, session, lane) <= 0:
+                return lane, ()
     with deps.db.transaction() as session:
         if not queries.alone(session, str(lane)):
             return lane, ()
-        count = room if lane.kind is Kind.QUEUE else gates.free
         return lane, queries.take(session, str(lane), count(deps, session, lane))
 
 

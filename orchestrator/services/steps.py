@@ -46,13 +46,15 @@ class Carrier:
         """
         until = time.monotonic() + CONTINUE_SECONDS
         claimed = self._claim(look)
-        if claimed is not None:
-            self._release(claimed)
+        first = True
         while claimed is not None:
             crash_point("after_claim")
             held = Held(claimed.info.id, claimed.no, claimed.attempt)
             claimed = replace(claimed, given_up=self.keeper.hold(held))
             try:
+                if first:
+                    self._made_room(claimed.info, claimed.queue)
+                    first = False
                 performed = self._perform(claimed)
                 crash_point("after_effect")
                 go_on = not in_chord and time.monotonic() < until
@@ -60,19 +62,16 @@ class Carrier:
             finally:
                 self.keeper.release(held)
 
-    def _release(self, claimed: Claimed) -> None:
-        """This message made room in its dispatch window: send what follows it. Else a sweep does."""
-        self._released(claimed, lanes.after_claim)
+    def _made_room(self, info: RunInfo, queue: str) -> None:
+        """A message was taken from its dispatch window: send what follows it."""
+        self._released(lambda: lanes.after_claim(self.deps, info.workspace_id, queue))
 
-    def _free(self, claimed: Claimed) -> None:
-        """This step has ended, or parked: send what waited for its slots. Else a sweep does."""
-        self._released(claimed, lanes.after_end)
-
-    def _released(self, claimed: Claimed, found: Callable[[Deps, Claimed], Sequence[Effect]]) -> None:
+    def _released(self, found: Callable[[], Sequence[Effect]]) -> None:
+        """Send what has room now; where that can't be found out, a sweep does it."""
         try:
-            self.send(found(self.deps, claimed))
+            self.send(found())
         except OUTAGES as error:
-            _log.warning("nothing released", step=claimed.path, reason=type(error).__name__)
+            _log.warning("nothing released", reason=type(error).__name__)
 
     def _claim(self, look: Message) -> Claimed | None:
         info = self.runs.get(self.deps.db, look.run_id)
@@ -102,7 +101,8 @@ class Carrier:
             found = gates.claim(self.deps, session, info, plan, look, passing)
         if found is None or isinstance(found, Claimed):
             return found
-        self.send([found])
+        self.send(found)
+        self._made_room(info, plan.at(look.no).queue)
         return None
 
     def _perform(self, claimed: Claimed) -> Performed | inline.Inlined:
@@ -124,7 +124,7 @@ class Carrier:
         crash_point("after_commit")
         self.send(effects)
         if claimed.node.pool is not None:
-            self._free(claimed)
+            self._released(lambda: lanes.after_end(self.deps, claimed))
         return following
 
     def _stored(

@@ -12,11 +12,13 @@ KNOWN_SECONDS = 1.0
 CONSUMERS_SECONDS = 5.0
 BUSY_SECONDS = 0.05
 SHARE = 4
+PARTS = 16
 
 
 @dataclass(slots=True)
 class _Known:
-    """Of one lane: room that is this process's own until `until`; claims since it looked for held steps."""
+    """Of one lane: room that is this process's own until `until`; claims since it looked for held steps, and
+    whether there were some."""
 
     room: int = 0
     until: float = 0.0
@@ -63,21 +65,20 @@ class Windows:
             self._sizes[queue] = (size, time.monotonic() + CONSUMERS_SECONDS)
         return size
 
-    def claimed(self, lane: str, every: int) -> bool:
-        """A message of the lane was claimed: whether to look now for held steps, which have room now.
+    def claimed(self, lane: str, queue: str) -> float | None:
+        """A message of the lane was claimed: in how many seconds to look for held steps, which have room now.
 
-        Once a second; while some are held, after `every` claims or 50 ms.
+        None: not for this one. Once a second; while some are held, at once after a part of the window, and
+        50 ms after any other claim, since it may be the last one of the window.
         """
         with self._lock:
             known, now = self._of(lane), time.monotonic()
             known.claims += 1
-            since = now - known.looked
-            if since < KNOWN_SECONDS and not (
-                known.busy and (known.claims >= every or since >= BUSY_SECONDS)
-            ):
-                return False
+            many = known.claims * PARTS >= self._sizes.get(queue, (0, 0.0))[0]
+            if now - known.looked < KNOWN_SECONDS and not (known.busy and many):
+                return BUSY_SECONDS if known.busy else None
             known.claims, known.looked = 0, now
-            return True
+            return 0.0
 
     def found(self, lane: str, *, held: bool) -> None:
         """Whether a look found held steps."""
