@@ -19,11 +19,20 @@ from models.slots import Consumer
 
 _HELD = "step.status = 'queued' AND step.sent_at IS NULL AND step.lane"
 _HOLD = """
-UPDATE step SET sent_at = NULL, sends = 0, lane = :lane, rank = :rank, slots = :slots
-WHERE run_id = :run AND no IN ({nos}) AND status = 'queued'
+{wanted} UPDATE step SET sent_at = NULL, sends = 0, lane = :lane, rank = :rank, slots = :slots
+{which}
 """
-_HOLD_POSTGRESQL = _HOLD.format(nos="SELECT json_array_elements_text(CAST(:nos AS json))::bigint")
-_HOLD_SQLITE = _HOLD.format(nos="SELECT value FROM json_each(:nos)")
+# The keys are joined as rows of their own, the status too: PostgreSQL would otherwise look through all of them for
+# each step, or through the index of queued steps for each of them.
+_HOLD_POSTGRESQL = _HOLD.format(
+    wanted="WITH wanted AS MATERIALIZED (SELECT CAST(:run AS uuid) AS run_id, "
+    "json_array_elements_text(CAST(:nos AS json))::bigint AS no, CAST('queued' AS text) AS status)",
+    which="FROM wanted WHERE step.run_id = wanted.run_id AND step.no = wanted.no AND step.status = wanted.status",
+)
+_HOLD_SQLITE = _HOLD.format(
+    wanted="",
+    which="WHERE run_id = :run AND no IN (SELECT value FROM json_each(:nos)) AND status = 'queued'",
+)
 _NEXT = f"""
 SELECT step.run_id, step.no FROM step JOIN run ON run.id = step.run_id
 WHERE {_HELD} = :lane AND run.status = 'running' AND run.stopping IS NULL
