@@ -31,14 +31,17 @@ def stop() -> None:
 
 
 def _run(queues: tuple[str, ...], slots: int) -> None:
-    interval, announced = parts.settings().sweep_seconds, 0.0
+    interval = parts.settings().sweep_seconds
+    announced, looked = 0.0, time.monotonic()
     while True:
         if time.monotonic() - announced >= ANNOUNCE_SECONDS:
             announced = time.monotonic()
             _safely(lambda: consumers.announce(parts.get().deps, queues, slots))
-        if _stopped.wait(interval):
+        if _stopped.wait(min(interval, ANNOUNCE_SECONDS)):
             break
-        _safely(_look)
+        if time.monotonic() - looked >= interval:
+            looked = time.monotonic()
+            _safely(_look)
     _safely(lambda: consumers.withdraw(parts.get().deps))
 
 

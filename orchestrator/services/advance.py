@@ -255,8 +255,7 @@ class Advance:
     def waves(self, *, keep: int | None = None) -> list[Effect]:
         """What is to be sent after the commit; joins that a chord's body carries on, and `keep`, are not.
 
-        What the dispatch window has no room for is held back. What becomes ready in a paused run stays queued,
-        unsent, until it is resumed.
+        What the window has no room for is held back; what becomes ready in a paused run waits for the resume.
         """
         if self.paused:
             return list(self.effects)
