@@ -48,6 +48,13 @@ class Run(Base):
             postgresql_where=text("status IN ('pending', 'running', 'paused') AND timeout_at IS NOT NULL"),
             sqlite_where=text("status IN ('pending', 'running', 'paused') AND timeout_at IS NOT NULL"),
         ),
+        Index(
+            "ix_run_concurrency",
+            "concurrency_key",
+            "status",
+            postgresql_where=text("concurrency_key IS NOT NULL AND finished_at IS NULL"),
+            sqlite_where=text("concurrency_key IS NOT NULL AND finished_at IS NULL"),
+        ),
         {"postgresql_with": {"fillfactor": 70}},
     )
 
@@ -73,6 +80,7 @@ class Run(Base):
     started_at: Mapped[datetime | None] = mapped_column(Moment)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
     timeout_at: Mapped[datetime | None] = mapped_column(Moment)
+    concurrency_key: Mapped[str | None] = mapped_column(Text)
 
 
 class RunData(Base):

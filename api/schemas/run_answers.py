@@ -56,7 +56,9 @@ class Step(Body):
     model = fields.String(required=True, allow_none=True)
     tokens = fields.Nested(Tokens, required=True, allow_none=True)
     cost_microcents = fields.Integer(required=True)
-    waiting_for = fields.String(required=True, allow_none=True)
+    waiting_for = fields.String(
+        required=True, allow_none=True, metadata={"description": "why it has not begun, or does not go on"}
+    )
     called_run_id = fields.String(allow_none=True)
     created_at = moment()
     started_at = moment(allow_none=True)

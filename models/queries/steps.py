@@ -164,7 +164,9 @@ def unsend(session: Session, run_id: str, nos: Collection[int]) -> None:
 
 def unsend_all(session: Session, run_id: str) -> None:
     """A run was paused: what is queued stays, unsent."""
-    session.execute(update(Step).where(Step.run_id == run_id, Step.status == "queued").values(sent_at=None))
+    session.execute(
+        update(Step).where(Step.run_id == run_id, Step.status == "queued").values(sent_at=None, lane=None)
+    )
 
 
 def put_off_timeouts(session: Session, run_id: str, seconds: float) -> None:
@@ -306,7 +308,7 @@ def release(session: Session, run_id: str) -> list[Target]:
     rows = session.execute(
         update(Step)
         .where(Step.run_id == run_id, Step.status == "queued")
-        .values(sent_at=at, sends=1)
+        .values(sent_at=at, sends=1, lane=None)
         .returning(Step.no, Step.path, Step.attempt, Step.queue, Step.live_in)
     )
     return [

@@ -52,7 +52,7 @@ def compile_definition(
     if not root.scope.nodes:
         # Without nodes every name would seem wrong.
         report.close("definition")
-    bodies.check(report, root, data.get("outputs"), env_allow)
+    bodies.check(report, root, data, env_allow)
     nodes = list(root.nodes())
     classification = classify(data.get("duration"), nodes)
     if classification.name == LONG:

@@ -80,7 +80,8 @@ class PlanNode:
     as the iteration before left them. scope: the container in whose body it is; body: its own, of a container.
     calls: its attempts wait for a run that they call, and cost what that costs.
     lets_end: a running step that is let end when its run is stopped.
-    estimate_cents: None = unknown.
+    estimate_cents: None = unknown. priority: 0 to 9, higher goes first, None = the run's.
+    rate: {key, limit, per: seconds}.
     """
 
     no: int
@@ -101,7 +102,7 @@ class PlanNode:
     timeout: float | None = None
     retry: Retry = Retry()
     queue: str = "steps"
-    priority: int = 0
+    priority: int | None = None
     inline: bool = False
     passes: bool = False
     calls: bool = False
@@ -113,6 +114,14 @@ class PlanNode:
     on_large_output: str = "fail"
     idempotency_key: str | None = None
     level: int = 0
+    pool: str | None = None
+    slots: int = 1
+    rate: Mapping[str, Any] | None = None
+
+    @property
+    def gated(self) -> bool:
+        """Whether it may have to wait for a slot or by a rate."""
+        return self.pool is not None or self.rate is not None
 
     def shifted(self, by: int) -> "PlanNode":
         """The node as a step of a branch: its own number and those of its neighbours, `by` further on."""
@@ -126,7 +135,8 @@ class PlanNode:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A version's plan. `outputs` None: the outputs of the terminal nodes, by id.
+    """A version's plan. `outputs` None: the outputs of the terminal nodes, by id. `concurrency` is {key, limit,
+    on_limit}.
 
     `nodes` holds those of bodies too, behind the workflow's own. The steps of a branch are numbered
     branch × len(nodes) + the node's number; the run's own steps have their node's number (branch 0).
@@ -146,6 +156,7 @@ class Plan:
     budget_cents: int | None = None
     on_exceeded: str = "abort"
     short: bool = False
+    concurrency: Mapping[str, Any] | None = None
 
     def at(self, no: int) -> PlanNode:
         """The node of a step, by the step's number; of a step in a branch, as that branch's."""

@@ -56,6 +56,7 @@ def construct(data: Mapping[str, Any], root: Nest, *, short: bool) -> Plan:
         budget_cents=budget.get("limit_cents"),
         on_exceeded=budget.get("on_exceeded", "abort"),
         short=short,
+        concurrency={"on_limit": "queue", **data["concurrency"]} if "concurrency" in data else None,
     )
 
 
@@ -125,7 +126,7 @@ def _node_stage(
         timeout=durations.seconds(raw["timeout"]) if "timeout" in raw else kind.timeout,
         retry=read_retry(raw["retry"], default) if "retry" in raw else default or Retry(),
         queue=kind.queue if kind.owns_queue else raw.get("queue", kind.queue),
-        priority=raw.get("priority", 0),
+        priority=raw.get("priority"),
         inline=kind.inline,
         passes=kind.passes,
         calls=kind.calls,
@@ -137,7 +138,14 @@ def _node_stage(
         on_large_output=raw.get("on_large_output", "fail"),
         idempotency_key=raw.get("idempotency_key"),
         level=path.level_of[place],
+        pool=raw.get("pool"),
+        slots=raw.get("slots", 1),
+        rate=_rate(raw["rate"]) if "rate" in raw else None,
     )
+
+
+def _rate(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {"key": raw["key"], "limit": raw["limit"], "per": durations.seconds(raw["per"])}
 
 
 def _need(join: str | Mapping[str, int]) -> int | None:

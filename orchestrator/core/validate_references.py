@@ -56,9 +56,10 @@ class References:
         for edge in self._scope.edges:
             self._take_edge(edge, self._scope.nodes[edge.source])
 
-    def take_outputs(self, outputs: Any) -> None:
-        """Look at the workflow's outputs."""
-        for name in in_value(self._report, "/outputs", outputs):
+    def take_workflow(self, data: Mapping[str, Any]) -> None:
+        """Look at the workflow's outputs and its concurrency key."""
+        self._take_concurrency(data.get("concurrency"))
+        for name in in_value(self._report, "/outputs", data.get("outputs")):
             self._note(self._meant(name, None, env=False), self.of_outputs)
 
     def take_container(self, node: NodeSpec) -> None:
@@ -73,6 +74,16 @@ class References:
                 continue
             for name in found:
                 self._meant(name, None, env=False)
+
+    def _take_concurrency(self, concurrency: Any) -> None:
+        key = concurrency.get("key") if isinstance(concurrency, dict) else None
+        for name in in_value(self._report, "/concurrency/key", key):
+            if name.root not in ("inputs", "var"):
+                message = (
+                    f"{shown(name.root)} has no value yet when a run is triggered; "
+                    "a concurrency key is made of inputs and var"
+                )
+                self._report.add(name.pointer, Code.UNRESOLVED_REFERENCE, message)
 
     def check_order(self, found: "nx.DiGraph[int]") -> None:
         """Report the references to nodes that can't have run before; in a loop they have, an iteration ago."""
@@ -96,6 +107,10 @@ class References:
         for name in in_value(report, child(node.pointer, "input_mapping"), raw.get("input_mapping")):
             yield name, False
         for name in in_value(report, child(node.pointer, "idempotency_key"), raw.get("idempotency_key")):
+            yield name, False
+        rate = raw.get("rate")
+        key = rate.get("key") if isinstance(rate, dict) else None
+        for name in in_value(report, f"{node.pointer}/rate/key", key):
             yield name, False
         for name in in_expression(report, child(node.pointer, "when"), raw.get("when"), boolean=True):
             yield name, False

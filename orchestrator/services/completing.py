@@ -318,7 +318,7 @@ class Completion:
         for target in ready:
             node = plan.at(target.no)
             own = node.queue == self.claimed.queue or node.inline
-            if target.no in free and own and (len(ready) == 1 or not node.slow):
+            if target.no in free and own and not node.gated and (len(ready) == 1 or not node.slow):
                 return target
         return None
 

@@ -15,6 +15,7 @@ from orchestrator.drivers.outbound import GuardedOutbound
 from orchestrator.ports import Clock, ForeignTasks, Gateway, NodeHandler, NoForeignTasks, Outbound, Parts
 from orchestrator.services import clock as clocks
 from orchestrator.services.plans import PlanCache
+from orchestrator.services.windows import Windows
 from orchestrator.settings import Settings
 
 
@@ -31,6 +32,7 @@ class Deps:
     outbound: Outbound
     process: str
     foreign: ForeignTasks = field(default_factory=NoForeignTasks)
+    windows: Windows = field(default_factory=Windows)
 
     @cached_property
     def handlers(self) -> Mapping[str, NodeHandler]:

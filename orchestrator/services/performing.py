@@ -113,6 +113,8 @@ def prepare(deps: Deps, claimed: Claimed, names: Names) -> tuple[StepContext, di
     """A handler's context and the resolved `input_mapping`. Raises OrchestratorError for what can't resolve."""
     node = claimed.node
     resolved = None
+    if node.rate is not None:
+        values.resolve(node.rate["key"], names.without_env())  # one that has no value fails the step
     if node.input_mapping is not None:
         resolved = values.resolve(dict(node.input_mapping), names.without_env())
     given = names.chained(node, claimed.live_in) | (resolved or {})

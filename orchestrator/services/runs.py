@@ -12,18 +12,17 @@ from sqlalchemy.orm import Session
 
 from models.base import uuid7
 from models.errors import BudgetExceededError, ConflictError, InvalidError, NotFoundError, Problem
-from models.moves import Transition
 from models.queries import calls, runs, steps, workflows
 from models.queries.dialect import as_id
 from models.queries.runs import RunInfo, RunState
 from models.queries.workflows import Runnable
 from models.states import RUN_TERMINAL, RunStatus
 from models.workflow import WorkflowVersion
-from orchestrator.core import decide, schema
-from orchestrator.core.effects import Effect
+from orchestrator.core import schema
+from orchestrator.core.effects import Arrange, Effect
 from orchestrator.core.outcome import Call
 from orchestrator.core.plan import Plan
-from orchestrator.services import links, pausing, telling
+from orchestrator.services import concurrency, links, pausing, telling
 from orchestrator.services.actors import Actor
 from orchestrator.services.advance import Advance
 from orchestrator.services.deps import Deps
@@ -57,8 +56,9 @@ class Created:
 def create(deps: Deps, actor: Actor, workflow: str, trigger: Trigger, once: Once | None = None) -> Created:
     """Start a run of a workflow (by id or name) in one transaction: rows, events, first ready set.
 
-    Raises NotFoundError (workflow, version), ConflictError (archived), InvalidError (inputs that the schema
-    refuses, with pointers below /inputs), BudgetExceededError (the estimate is above the limit).
+    Raises NotFoundError (workflow, version), ConflictError (archived, or its concurrency key refuses it),
+    InvalidError (inputs that the schema refuses, with pointers below /inputs),
+    BudgetExceededError (the estimate is above the limit).
     """
     with deps.db.transaction() as session:
         if once is not None and (earlier := once.begin(session)) is not None:
@@ -136,6 +136,8 @@ def _create(
     budget = None if links.draws(link) else _budget(plan, trigger)
     has_budget = budget is not None or links.draws(link)
     variables = dict(plan.variables) | trigger.variables
+    key = concurrency.key_of(plan, found.workflow_id, trigger.inputs, variables)
+    starts = key is None or concurrency.may_start(session, plan, key)
     labels = dict(plan.labels) | trigger.labels
     run = {
         "id": run_id,
@@ -148,8 +150,9 @@ def _create(
         "priority": trigger.priority,
         "has_budget": has_budget,
         "cost_microcents": 0,
+        "concurrency_key": key,
         "timeout_at": None
-        if plan.timeout is None
+        if plan.timeout is None or not starts
         else datetime.fromtimestamp(deps.clock.now() + plan.timeout, UTC),
         **links.columns(link),
     }
@@ -175,7 +178,6 @@ def _create(
         actor=actor.name,
     )
     steps.insert_all(session, run_id, plan.step_rows)
-    runs.move(session, run_id, RunStatus.RUNNING, "run.started")
     info = RunInfo(
         id=run_id,
         workspace_id=actor.workspace_id,
@@ -185,12 +187,14 @@ def _create(
         priority=trigger.priority,
         inputs=trigger.inputs,
         overrides=trigger.overrides,
+        concurrency_key=key,
         **links.columns(link),
     )
     advance = Advance(deps=deps, session=session, plan=plan, info=info)
-    if link is not None and link.paused:
-        pausing.with_caller(advance)
-    advance.start(Transition(run_id=run_id, decisions=decide.starting(plan), while_=("running", "paused")))
+    if not starts:
+        assert key is not None
+        return Created(run_id=run_id, effects=(Arrange(key=key),))
+    concurrency.begin(session, advance, paused=link is not None and link.paused)
     return Created(run_id=run_id, effects=tuple(advance.waves()))
 
 

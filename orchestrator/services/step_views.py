@@ -23,6 +23,7 @@ from orchestrator.services.data import Names
 from orchestrator.services.deps import Deps
 from orchestrator.services.paging import PageRequest
 from orchestrator.services.shapes import moment
+from orchestrator.services.waiting import Waiting
 
 Attempts = Sequence[Row[Any]]
 
@@ -37,6 +38,7 @@ class _Shelf:
     run: Run
     plan: Plan
     names: Names
+    waiting: Waiting
     attempts: dict[int, list[Row[Any]]]
     called: dict[tuple[str, int], str]
 
@@ -73,9 +75,10 @@ def _shelf(session: Session, deps: Deps, run: Run, steps: Sequence[Step]) -> _Sh
     attempts: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in queries.attempts(session, run.id, numbers):
         attempts[row.no].append(row)
+    waiting = Waiting(session=session, deps=deps, run=run, plan=plan, names=names)
     calling = [step.path for step in steps if plan.at(step.no).calls]
     called = calls.by_steps(session, run.id, calling) if calling else {}
-    return _Shelf(run=run, plan=plan, names=names, attempts=attempts, called=called)
+    return _Shelf(run=run, plan=plan, names=names, waiting=waiting, attempts=attempts, called=called)
 
 
 def _view(shelf: _Shelf, step: Step) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def _view(shelf: _Shelf, step: Step) -> dict[str, Any]:
         "model": _last(tries, "model"),
         "tokens": _tokens(tries),
         "cost_microcents": sum(row.cost_microcents for row in tries),
-        "waiting_for": step.waiting_for,
+        "waiting_for": shelf.waiting.reason(step),
         **_called(shelf, step, tries[-1].number if tries else 0),
         "created_at": moment(shelf.run.created_at),
         "started_at": moment(step.started_at),

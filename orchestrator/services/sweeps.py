@@ -23,7 +23,16 @@ from orchestrator.core import decide
 from orchestrator.core.effects import Effect, Message, Relay, Stop, Timer, Wave
 from orchestrator.core.outcome import Failed, StepError
 from orchestrator.core.plan import PlanNode
-from orchestrator.services import claiming, containers, looking, stopping, telling, waking
+from orchestrator.services import (
+    claiming,
+    concurrency,
+    containers,
+    lanes,
+    looking,
+    stopping,
+    telling,
+    waking,
+)
 from orchestrator.services.advance import Advance
 from orchestrator.services.completing import Completion
 from orchestrator.services.crash import crash_point
@@ -53,11 +62,19 @@ class Swept:
 
 
 def undispatched(deps: Deps, length: Length | None = None) -> Swept:
-    """Send queued steps again that nobody claimed: 5 s after their message, sooner where the broker lost it.
+    """Send what was held back and has room now, and again what nobody claimed: 5 s after its message, sooner
+    where the broker lost it.
 
     `length` gives the length of a broker's queue. No more is sent again than can have been lost: what we hold
     for sent and the broker has not. So a long queue is not made longer.
     """
+    released = lanes.sweep(deps)
+    found = sum(len(wave.messages) for wave in released)
+    again = _again(deps, length)
+    return Swept(effects=(*released, *again.effects), found=max(found, again.found))
+
+
+def _again(deps: Deps, length: Length | None) -> Swept:
     limit, first = BATCH, RESEND_SECONDS
     with deps.db.read() as session:
         if length is not None:
@@ -81,7 +98,7 @@ def _worth_sending(backlogs: Sequence[Backlog], length: Length) -> tuple[int, fl
         there = length(backlog.queue) if backlog.sent else None
         if backlog.sent and there == 0:
             first = SHORTAGE_SECONDS
-        limit += backlog.unsent + max(0, backlog.sent - (there or 0))
+        limit += max(0, backlog.sent - (there or 0))
     return min(limit, BATCH), first
 
 
@@ -231,11 +248,11 @@ def _fail(deps: Deps, session: Session, step: DueStep, code: ErrorCode, message:
 
 
 def due(deps: Deps) -> Swept:
-    """Queue retries whose wait is over; wake timers."""
+    """Queue retries whose wait is over; wake timers; start runs whose concurrency key has room."""
     with deps.db.read() as session:
         found = sweeps.due(session, deps.clock.now(), BATCH)
     effects = _each(deps, found, _wake)
-    return Swept(effects=tuple(effects), found=len(found))
+    return Swept(effects=(*effects, *concurrency.sweep(deps)), found=len(found))
 
 
 def wake(deps: Deps, timer: Timer) -> tuple[Effect, ...]:

@@ -32,6 +32,12 @@ def align(session: Session, plan: Plan, run_id: str) -> list[Relay]:
     return [_note(session, ALIGN, run_id)] if plan.calls else []
 
 
+def started(session: Session, info: RunInfo) -> list[Relay]:
+    """A called run starts that had to wait: where its caller is paused meanwhile, it is to be, too."""
+    caller = None if info.detached else info.parent_run_id
+    return [] if caller is None else [_note(session, ALIGN, caller)]
+
+
 def ended(session: Session, info: RunInfo) -> list[Relay]:
     """A run has ended, or cost something after its end: the step that called it is to know."""
     called = info.parent_run_id is not None and not info.detached
