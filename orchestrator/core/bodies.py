@@ -96,7 +96,8 @@ def check(report: Report, root: Nest, data: Mapping[str, Any], env_allow: Collec
     for nest in root.all():
         for no, inner in nest.bodies.items():
             names = References(report, inner.scope, env_allow, outer=nest.names, base=inner.base)
-            names.take_container(nest.scope.nodes[no])
+            assert nest.names is not None
+            nest.names.of_node[no] |= names.take_container(nest.scope.nodes[no])
             _check(report, inner, names)
     for nest in root.all():
         assert nest.names is not None

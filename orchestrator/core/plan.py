@@ -112,6 +112,7 @@ class PlanNode:
     estimate_cents: int | None = None
     max_output_bytes: int | None = None
     on_large_output: str = "fail"
+    retain_output: bool = False
     idempotency_key: str | None = None
     level: int = 0
     pool: str | None = None

@@ -136,6 +136,7 @@ def _node_stage(
         estimate_cents=estimate(node),
         max_output_bytes=raw.get("max_output_bytes"),
         on_large_output=raw.get("on_large_output", "fail"),
+        retain_output=raw.get("retain_output", False),
         idempotency_key=raw.get("idempotency_key"),
         level=path.level_of[place],
         pool=raw.get("pool"),

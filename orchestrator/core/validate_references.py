@@ -62,8 +62,9 @@ class References:
         for name in in_value(self._report, "/outputs", data.get("outputs")):
             self._note(self._meant(name, None, env=False), self.of_outputs)
 
-    def take_container(self, node: NodeSpec) -> None:
-        """Look at the fields of the body's container that are about a branch that has ended."""
+    def take_container(self, node: NodeSpec) -> set[int]:
+        """Look at the fields of the body's container that are about a branch that has ended; what they name."""
+        named: set[int] = set()
         for field in node.type.fields if node.type is not None else ():
             pointer, value = child(node.pointer, field.name), node.raw.get(field.name)
             if field.kind is FieldKind.BODY_VALUE:
@@ -73,7 +74,8 @@ class References:
             else:
                 continue
             for name in found:
-                self._meant(name, None, env=False)
+                self._note(self._meant(name, None, env=False), named)
+        return named
 
     def _take_concurrency(self, concurrency: Any) -> None:
         key = concurrency.get("key") if isinstance(concurrency, dict) else None
