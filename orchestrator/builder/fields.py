@@ -62,6 +62,14 @@ class Degrade(TypedDict, total=False):
     value: Any
 
 
+class Rate(TypedDict):
+    """So many attempts begin under the key in that time."""
+
+    key: Text
+    limit: int
+    per: Duration
+
+
 class Common(TypedDict, total=False):
     """What every node takes. `when`: CEL; `compensate`: `{type: none, reason}` or an inline node."""
 
@@ -84,6 +92,9 @@ class Common(TypedDict, total=False):
     when: str
     queue: str
     priority: int
+    pool: str
+    slots: int
+    rate: Rate
 
 
 class Budget(TypedDict, total=False):
