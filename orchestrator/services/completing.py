@@ -261,9 +261,10 @@ class Completion:
         return decide.decisions(self.claimed.plan, self.claimed.node, digits, off_chord=off_chord)
 
     def _stopping(self, advance: Advance) -> bool:
-        """A run that is being stopped retries nothing."""
+        """A run that is being stopped retries nothing, nor does a branch that is."""
         state = runs.lock(advance.session, advance.info.id)
-        return state is not None and state.stopping is not None
+        stopping = state is not None and state.stopping is not None
+        return stopping or containers.is_closed(advance, self.claimed.no)
 
     def _overspends(self, session: Session, done: Done) -> bool:
         """Whether this step spends more than is left; its move comes first, and must start nothing then."""
