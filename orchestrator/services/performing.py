@@ -130,8 +130,10 @@ def _idempotency_key(deps: Deps, claimed: Claimed, names: Names) -> str:
     if claimed.node.idempotency_key is None:
         return f"{claimed.info.id}:{claimed.path}"
     key = values.resolve(claimed.node.idempotency_key, names.without_env())
+    text = key if isinstance(key, str) else dump_json(key)
+    if claimed.plan.branch(claimed.no):
+        text = f"{text}:{claimed.path}"
     with deps.db.transaction() as session:
-        text = key if isinstance(key, str) else dump_json(key)
         return steps.set_idempotency_key(session, claimed.info.id, claimed.no, text)
 
 
