@@ -211,6 +211,7 @@ def test_sessions_that_two_could_use_at_once(data: dict[str, Any], pointers: lis
         ),
         (again(noop("a", estimated_cost_cents=3), mode="for_each", items=[1, 2], count=None), 3, True),
         (again(each(noop("a", estimated_cost_cents=3), estimated_cost_cents=1)), 14, False),
+        (again(each(noop("a", estimated_cost_cents=9), count=10**9), count=10**9), 10**12, True),
         (again(each(noop("a", estimated_cost_cents=3), count=None, items="{{inputs.x}}")), 6, True),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 
 from models.database import Database
 from orchestrator.services import run_views
+from orchestrator.settings import Settings
 from tests.support import attempts, engine
 from tests.support.bodies import body, definition, drive, ended, probe
 from tests.support.engine import Engine
@@ -146,3 +147,12 @@ def test_a_branch_is_not_over_before_the_one_step_that_is_let_end(ours: Engine) 
     assert ours.statuses(run_id) == {"each": "waiting", "each[0]/x": "running"}
     attempts.end(ours, claimed)
     assert finished(ours, run_id) == ("success", {"each": "success", "each[0]/x": "success"})
+
+
+def test_a_join_that_came_by_a_chord_is_published_when_it_is_done_again(database: Database) -> None:
+    ours = engine.make(database, settings=Settings(result_backend="redis://127.0.0.1/0"))
+    slow = [{"id": name, "type": "slow_probe", "does": SUCCEEDS} for name in "ab"]
+    inner = body(*slow, probe("join", does=FAILS_FIRST), edges=["[a, b] >> join"])
+    found = ended(ours, definition(each(count=1, body=inner, retry=RETRY)))
+    assert (found["status"], tries(ours, found["id"], "each[0]/join")) == ("success", 2)
+    assert any(wave.join is not None for wave in ours.waves)
