@@ -13,7 +13,6 @@ from orchestrator.core.bodies import Nest
 from orchestrator.core.choices import ROOT, Choices, Group
 from orchestrator.core.scope import NodeSpec
 
-
 MOST_CENTS = 10**12  # the micro-cents of it fit 64 bits
 
 

@@ -166,6 +166,33 @@ def test_a_container_takes_nothing_from_the_environment(field: str) -> None:
     assert (problem.pointer, problem.code) == (f"/nodes/0/{field}", "UNRESOLVED_REFERENCE")
 
 
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"count": -1}, "count"),
+        ({"count": 1.5}, "count"),
+        ({"count": True}, "count"),
+        ({"count": "3"}, "count"),
+        ({"count": "{{inputs.x}} "}, "count"),
+        ({"count": "{{inputs.x}}{{inputs.y}}"}, "count"),
+        ({"items": "abc"}, "items"),
+        ({"items": {"a": 1}}, "items"),
+        ({"items": "{{inputs.x}}, {{inputs.y}}"}, "items"),
+        ({"count": 1, "items": [1]}, "items"),
+        ({"count": 1, "max_concurrency": 0}, "max_concurrency"),
+        ({"count": 1, "tolerate_failures": "10"}, "tolerate_failures"),
+        ({"count": 1, "on_error": "continue"}, "on_error"),
+        ({"type": "loop", "mode": "for", "count": 1, "max_iterations": 0}, "max_iterations"),
+        ({"type": "loop", "mode": "for_each", "items": "text"}, "items"),
+        ({"type": "loop", "mode": "for", "count": 1, "items": [1]}, "items"),
+        ({"type": "loop", "mode": "until"}, "mode"),
+    ],
+)
+def test_own_fields_of_containers_that_can_mean_nothing(fields: dict[str, Any], pointer: str) -> None:
+    node = {"id": "each", "type": "parallel", "body": {"nodes": [noop("a")]}} | fields
+    assert wrong(workflow(node)) == [(f"/nodes/0/{pointer}", "INVALID_VALUE")]
+
+
 def kept(node_id: str, session: str) -> dict[str, Any]:
     return {"id": node_id, "type": "agent", "agent": "Writer", "session": session, "task": {"title": "write"}}
 

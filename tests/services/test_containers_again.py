@@ -67,9 +67,17 @@ def test_an_empty_container_that_failed_at_its_edges_is_opened_again(ours: Engin
 def test_what_a_container_cannot_use_is_not_asked_for_again(ours: Engine) -> None:
     """Wherever it is opened: by the transaction that makes it ready, or by a worker beyond the limit of one."""
     inner = body(
-        {"id": "bad", "type": "parallel", "items": "no list", "body": body(probe("x")), "retry": RETRY}
+        {
+            "id": "bad",
+            "type": "parallel",
+            "items": "{{inputs.text}}",
+            "body": body(probe("x")),
+            "retry": RETRY,
+        }
     )
-    found = ended(ours, definition(each(count=120, on_error="collect", body=inner)))
+    found = ended(
+        ours, definition(each(count=120, on_error="collect", body=inner)), inputs={"text": "no list"}
+    )
     assert found["outputs"]["each"]["failed"] == 120
     assert {tries(ours, found["id"], f"each[{place}]/bad") for place in (0, 119)} == {1}
 
