@@ -9,7 +9,7 @@ from tests.support.engine import Engine
 def drain(engine: Engine, random: Random, *, twice: float = 0.2) -> None:
     """Carry messages in an order that `random` decides until none is left; a chord's body after its members."""
     while engine.inbox:
-        _carry(engine, random, twice)
+        carry_one(engine, random, twice)
 
 
 def drive(engine: Engine, random: Random, *, twice: float = 0.2) -> None:
@@ -19,10 +19,11 @@ def drive(engine: Engine, random: Random, *, twice: float = 0.2) -> None:
             timer = engine.timers.pop(random.randrange(len(engine.timers)))
             engine.send(sweeps.wake(engine.deps, timer))
         else:
-            _carry(engine, random, twice)
+            carry_one(engine, random, twice)
 
 
-def _carry(engine: Engine, random: Random, twice: float) -> None:
+def carry_one(engine: Engine, random: Random, twice: float = 0.2) -> None:
+    """Carry one of the messages, maybe twice."""
     place = random.choice(_deliverable(engine))
     message, in_chord = engine.inbox.pop(place)
     engine.carrier.carry(message, in_chord=in_chord)
