@@ -9,6 +9,8 @@ from sqlalchemy import inspect, text
 from models.database import Database
 from orchestrator.core.effects import Message
 from orchestrator.services import run_views, runs, sweeps
+from orchestrator.services.completing import Completion
+from orchestrator.services.inline import Contained
 from orchestrator.settings import Settings
 from tests.support import attempts, engine
 from tests.support.bodies import body, definition, drive, ended, probe
@@ -170,6 +172,24 @@ def test_a_budget_is_spent_within_a_map(ours: Engine, policy: str, status: str) 
     found, statuses = finished(ours, run_id)
     assert found == status
     assert sum(path.endswith("/x") and found == "success" for path, found in statuses.items()) == 3
+
+
+def test_a_container_is_not_opened_in_a_run_that_is_being_stopped(ours: Engine) -> None:
+    """It had been claimed, so that it is let end; its branches would wait for ever."""
+    inner = body(probe("y", does=[{"fail": "TOOL_FAILED"}, {"succeed": 1}]))
+    commitment = {"idempotency_key": "k", "compensate": {"type": "none", "reason": "it can't be undone"}}
+    retried = {"side_effects": "external", "retry": {"max_attempts": 2, "initial": "1ms"}}
+    ours.publish(definition(each(count=2, body=inner, **commitment, **retried)))
+    run_id = ours.run("w")
+    ours.send(sweeps.wake(ours.deps, ours.timers.pop()))
+    claimed = attempts.take(ours, "each")
+    ours.send(runs.abort(ours.deps, ours.actor, run_id, "enough"))
+    assert ours.statuses(run_id)["each"] == "running"
+    with ours.deps.db.transaction() as session:
+        effects, _ = Completion(deps=ours.deps, claimed=claimed).write(session, Contained())
+    ours.send(effects)
+    status, statuses = finished(ours, run_id)
+    assert (status, statuses["each"]) == ("aborted", "aborted")
 
 
 def test_branches_of_inline_nodes_alone(ours: Engine) -> None:
