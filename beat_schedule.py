@@ -2,7 +2,7 @@
 
 from typing import Any
 
-SWEEPS = ("undispatched", "leases", "timeouts", "due", "stops", "answers")
+SWEEPS = ("undispatched", "leases", "timeouts", "due", "stops", "relays", "answers")
 
 
 def schedule(interval: float) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ except SettingsError as error:
 
 broker_url = _settings.broker
 result_backend = _settings.results
-include = ["tasks.steps", "tasks.sweeps", "tasks.stops"]
+include = ["tasks.steps", "tasks.sweeps", "tasks.stops", "tasks.answers", "tasks.relays"]
 
 task_serializer = "json"
 accept_content = ["json"]

@@ -6,7 +6,7 @@ from apiflask import APIFlask
 from flask import Flask, request
 from werkzeug.exceptions import NotFound
 
-from api import errors, keys, openapi, runs, runtime, system, triggers, workflows, workspaces
+from api import errors, keys, openapi, pools, runs, runtime, system, triggers, workflows, workspaces
 from orchestrator import logs
 from orchestrator.core.effects import Effect
 from orchestrator.services import deps as services
@@ -14,7 +14,7 @@ from orchestrator.services.deps import Deps
 from orchestrator.settings import load
 from tasks import broker, canvas
 
-BLUEPRINTS = (workflows.bp, triggers.bp, runs.bp, keys.bp, workspaces.bp, system.bp)
+BLUEPRINTS = (workflows.bp, triggers.bp, runs.bp, keys.bp, workspaces.bp, pools.bp, system.bp)
 
 
 def create_app(

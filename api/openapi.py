@@ -55,7 +55,7 @@ def configure(app: APIFlask) -> None:
         AUTO_VALIDATION_ERROR_RESPONSE=False,
         AUTO_SERVERS=False,
     )
-    app.tags = ["workflows", "runs", "keys", "workspaces", "system"]
+    app.tags = ["workflows", "runs", "keys", "workspaces", "pools", "system"]
     app.spec_processor(_complete)  # type: ignore[arg-type]
 
 

@@ -77,7 +77,7 @@ def draw_run(call: Call, run: str) -> Any:
 def pause_run(call: Call, run: str) -> Any:
     """Pause a run: nothing more starts, what runs ends."""
     once = run_views.keep_whole(call.deps, call.actor, call.once)
-    runs.pause(call.deps, call.actor, run, call.body["reason"], once)
+    call.runtime.send(runs.pause(call.deps, call.actor, run, call.body["reason"], once))
     return once.answer or run_views.run(call.deps, call.actor, run)
 
 

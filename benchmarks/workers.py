@@ -82,7 +82,12 @@ def _running(lines: Sequence[Sequence[str]], environ: Mapping[str, str], log: Pa
 
 def cpu_of(pids: Sequence[int]) -> float:
     """CPU seconds of these processes, their threads, and their children that live."""
-    return sum(_seconds(pid) for pid in {*pids, *(child for pid in pids for child in _children(pid))})
+    return sum(_seconds(pid) for pid in with_children(pids))
+
+
+def with_children(pids: Sequence[int]) -> list[int]:
+    """These processes, and their children that live."""
+    return sorted({*pids, *(child for pid in pids for child in _children(pid))})
 
 
 def _children(pid: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, Integer, String
+from sqlalchemy import BigInteger, Index, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Id, Json
@@ -44,7 +44,16 @@ class Branch(Base):
 
     __tablename__ = "branch"
     __table_args__ = (
-        Index("uq_branch_container", "run_id", "container", "position", unique=True),
+        # Partial, though container is never null: only what looks for one may use it, not what names a branch.
+        Index(
+            "uq_branch_container",
+            "run_id",
+            "container",
+            "position",
+            unique=True,
+            postgresql_where=text("container IS NOT NULL"),
+            sqlite_where=text("container IS NOT NULL"),
+        ),
         {"postgresql_with": {"fillfactor": 70}},
     )
 

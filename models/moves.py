@@ -41,7 +41,8 @@ class Move:
     bump: added to the attempt (1 starts one, or raises the fence). tries: added. losses: 0 resets, 1 adds one,
     None keeps. lease, timeout: seconds from the database's now. due: seconds since 1970. undecided, live:
     counters to set (closures of skips, resets). live_in: the in-edges that a reset step keeps as live. A step
-    that is reset (to pending) forgets its tries, route and out-edges. more: further members of the event's data.
+    that is reset (to pending) forgets its tries, route and out-edges, one that parks keeps its attempt's timeout.
+    more: further members of the event's data.
     """
 
     no: int

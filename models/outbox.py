@@ -12,7 +12,10 @@ from models.base import At, Base, Id, Json, Moment
 class Outbox(Base):
     """One effect to carry out at least once; the row goes when it is done.
 
-    `kind` is `stop`: end the work of an attempt that the engine has given up, at its gateway too.
+    `kind` is `stop`: end the work of an attempt that the engine has given up, at its gateway too. The others
+    go between a run and those that it calls, each in a transaction that locks one run: `call` creates the run
+    that an attempt waits for, `recall` ends it, `align` pauses and resumes the called runs of `run_id` as it
+    is, `ended` tells the caller of `run_id`, `spent` stops or pauses `run_id`, whose budget is spent.
     """
 
     __tablename__ = "outbox"

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import At, Base, Id, Json, Key, Moment, Name
@@ -20,6 +20,10 @@ class Run(Base):
     `seq` numbers the run's events, `open_steps` counts the steps that are not terminal, `stopping` is the
     status in which the run ends once the steps that are still let end have ended, `error` the first failure
     that no edge took.
+
+    A run that a step of another one called has that as `parent_run_id`, with the step's path and attempt;
+    `detached`: nobody waits for it, and no abort or pause comes down. `depth` counts the calls above it,
+    `budget_run_id` is the run above that holds its budget (null: itself).
     """
 
     __tablename__ = "run"
@@ -29,12 +33,27 @@ class Run(Base):
         _of("ix_run_workspace", "workspace_id", "id"),
         _of("ix_run_workspace_status", "workspace_id", "status", "id"),
         _of("ix_run_workflow", "workflow_id", "id"),
-        Index(None, "parent_run_id"),
+        Index(
+            "uq_run_call",
+            "parent_run_id",
+            "parent_step",
+            "parent_attempt",
+            unique=True,
+            postgresql_where=text("parent_run_id IS NOT NULL"),
+            sqlite_where=text("parent_run_id IS NOT NULL"),
+        ),
         Index(
             "ix_run_timeout_at",
             "timeout_at",
             postgresql_where=text("status IN ('pending', 'running', 'paused') AND timeout_at IS NOT NULL"),
             sqlite_where=text("status IN ('pending', 'running', 'paused') AND timeout_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_run_concurrency",
+            "concurrency_key",
+            "status",
+            postgresql_where=text("concurrency_key IS NOT NULL AND finished_at IS NULL"),
+            sqlite_where=text("concurrency_key IS NOT NULL AND finished_at IS NULL"),
         ),
         {"postgresql_with": {"fillfactor": 70}},
     )
@@ -44,6 +63,11 @@ class Run(Base):
     workflow_id: Mapped[Id] = mapped_column(ForeignKey("workflow.id"))
     version_id: Mapped[Id] = mapped_column(ForeignKey("workflow_version.id"))
     parent_run_id: Mapped[Id | None]
+    parent_step: Mapped[str | None] = mapped_column(Text)
+    parent_attempt: Mapped[int | None]
+    detached: Mapped[bool] = mapped_column(server_default=false())
+    depth: Mapped[int] = mapped_column(server_default=text("0"))
+    budget_run_id: Mapped[Id | None]
     status: Mapped[str] = mapped_column(String(16))
     stopping: Mapped[str | None] = mapped_column(String(16))
     seq: Mapped[int]
@@ -56,6 +80,7 @@ class Run(Base):
     started_at: Mapped[datetime | None] = mapped_column(Moment)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
     timeout_at: Mapped[datetime | None] = mapped_column(Moment)
+    concurrency_key: Mapped[str | None] = mapped_column(Text)
 
 
 class RunData(Base):
@@ -66,7 +91,9 @@ class RunData(Base):
     run_id: Mapped[Id] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
     inputs: Mapped[Any] = mapped_column(Json)
     variables: Mapped[Any] = mapped_column(Json)
-    outputs: Mapped[Any] = mapped_column(Json, nullable=True)  # null: assembled from the terminal nodes on read
+    outputs: Mapped[Any] = mapped_column(
+        Json, nullable=True
+    )  # null: assembled from the terminal nodes on read
     overrides: Mapped[Any] = mapped_column(Json, nullable=True)
     labels: Mapped[Any] = mapped_column(Json)
     created_by: Mapped[str | None] = mapped_column(String(255))
@@ -85,7 +112,7 @@ class RunLabel(Base):
 
 
 class Budget(Base):
-    """One row for each root run that has a limit; changed by conditional UPDATE alone."""
+    """One row for each run that has a limit of its own; all that it calls draw on it, by conditional UPDATE."""
 
     __tablename__ = "budget"
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 class RunStatus(StrEnum):
     """A run's states; the comment says who moves it on."""
 
-    PENDING = "pending"  # written by the trigger, started in the same transaction
+    PENDING = "pending"  # its trigger starts it, or the end of another run of its concurrency key
     RUNNING = "running"  # the completion of its last step ends it
     PAUSED = "paused"  # a person resumes or aborts it
     SUCCESS = "success"

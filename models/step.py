@@ -12,6 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Id, Json, Moment
 
+_HELD = "status = 'queued' AND sent_at IS NULL AND lane IS NOT NULL"
+
 
 def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     return Index(name, *columns, unique=unique, postgresql_where=text(where), sqlite_where=text(where))
@@ -23,7 +25,9 @@ class Step(Base):
     `attempt` is the fence and only grows. `undecided` and `live` count the in-edges that have no decision yet
     and those that live. `out_edges` holds a digit for each out-edge in plan order, 1 = live, once the step is
     decided. `live_in` lists the in-edges that lived, for joins that start before all are decided. `in_chord`
-    says that the body of a chord carries this join on.
+    says that the body of a chord carries this join on. `lane` names what a queued step that was not sent waits
+    for its turn in, `rank` its place there, lower ones first; while it runs or waits it holds `slots` of the
+    lane `pool` (orchestrator/core/lanes.py).
     """
 
     __tablename__ = "step"
@@ -32,6 +36,8 @@ class Step(Base):
         # have to take the primary key, and on a table that was small when they were planned both look alike.
         _partial("uq_step_path", "run_id", "path", where="path IS NOT NULL", unique=True),
         _partial("ix_step_queued", "sent_at", where="status = 'queued'"),
+        _partial("ix_step_held", "lane", "rank", "queued_at", "no", where=_HELD),
+        _partial("ix_step_pool", "pool", where="pool IS NOT NULL AND status IN ('running', 'waiting')"),
         _partial("ix_step_lease", "lease_until", where="status = 'running'"),
         _partial("ix_step_timeout", "timeout_at", where="timeout_at IS NOT NULL"),
         _partial("ix_step_due", "due_at", where="due_at IS NOT NULL"),
@@ -62,6 +68,10 @@ class Step(Base):
     due_at: Mapped[datetime | None] = mapped_column(Moment)
     waiting_for: Mapped[str | None] = mapped_column(Text)
     idempotency_key: Mapped[str | None] = mapped_column(Text)
+    lane: Mapped[str | None] = mapped_column(Text)
+    rank: Mapped[int | None]
+    pool: Mapped[str | None] = mapped_column(Text)
+    slots: Mapped[int | None]
 
 
 class Attempt(Base):
@@ -69,11 +79,15 @@ class Attempt(Base):
 
     `passed` lists the steps whose outputs, merged in order, are this output (`-1`: the run's inputs): a
     pass-through is a reference, not a copy. `resolved` is the step's resolved `input_mapping`; with the
-    in-edges it rebuilds the input, whose hash is `input_digest`.
+    in-edges it rebuilds the input, whose hash is `input_digest`. `rate_key` is the
+    lane of the rate limit that it counts for from `claimed_at` on.
     """
 
     __tablename__ = "attempt"
-    __table_args__ = ({"postgresql_with": {"fillfactor": 80}},)
+    __table_args__ = (
+        _partial("ix_attempt_rate", "rate_key", "claimed_at", where="rate_key IS NOT NULL"),
+        {"postgresql_with": {"fillfactor": 80}},
+    )
 
     run_id: Mapped[Id] = mapped_column(primary_key=True)
     no: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -94,3 +108,4 @@ class Attempt(Base):
     tokens_out: Mapped[int | None] = mapped_column(BigInteger)
     cost_microcents: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     reserved_microcents: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    rate_key: Mapped[str | None] = mapped_column(Text)

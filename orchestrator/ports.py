@@ -2,12 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from models.errors import UnavailableError
 from orchestrator.core.nodetype import NodeType
-from orchestrator.core.outcome import Cancelled, Failed, Outcome
+from orchestrator.core.outcome import Cancelled, Failed, Outcome, Succeeded
 from orchestrator.settings import Settings
 
 
@@ -28,6 +29,7 @@ class StepContext:
     deadline: of `time.monotonic()`, None = no timeout. cancelled: set when the attempt was given up.
     idempotency_key: the same for all attempts of the step.
     lost: numbers of earlier attempts whose fate is unknown (WORKER_LOST), newest first.
+    no: the step's number in its run.
     """
 
     run_id: str
@@ -44,6 +46,7 @@ class StepContext:
     deadline: float | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     lost: tuple[int, ...] = ()
+    no: int = 0
 
     def remaining(self, at_most: float) -> float:
         """Seconds left, never above `at_most`, never below 0."""
@@ -135,12 +138,87 @@ class Outbound(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignCall:
+    """One task for a worker of another application on our broker.
+
+    queue: one that the application consumes. headers: shown to the task as `self.request.headers`. expires:
+    seconds after which no worker may begin it any more. wakes: (run_id, no, attempt) that its end wakes.
+    """
+
+    task_id: str
+    name: str
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    queue: str
+    headers: Mapping[str, str]
+    expires: float | None
+    wakes: tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignValue:
+    """What a foreign task returned, as JSON."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignError:
+    """The exception that a foreign task ended with: its class's name and module, and what it says."""
+
+    name: str
+    module: str | None
+    message: str
+
+
+class ForeignTasks(Protocol):
+    """Celery tasks of other applications. Each call is bounded in time, and raises UnavailableError."""
+
+    def send(self, call: ForeignCall) -> None:
+        """Publish the task. It may have been published when this raises."""
+        ...
+
+    def result(self, task_id: str) -> ForeignValue | ForeignError | None:
+        """What came of a task; None while there is nothing, whether it waits, works or is not known."""
+        ...
+
+    def forget(self, task_id: str) -> None:
+        """Remove what came of a task."""
+        ...
+
+    def revoke(self, task_id: str) -> None:
+        """Ask all workers not to begin a task; one that works on it goes on."""
+        ...
+
+
+class NoForeignTasks:
+    """For processes that have no broker."""
+
+    def send(self, call: ForeignCall) -> None:
+        raise _no_broker(call.task_id)
+
+    def result(self, task_id: str) -> ForeignValue | ForeignError | None:
+        raise _no_broker(task_id)
+
+    def forget(self, task_id: str) -> None:
+        raise _no_broker(task_id)
+
+    def revoke(self, task_id: str) -> None:
+        raise _no_broker(task_id)
+
+
+def _no_broker(task_id: str) -> UnavailableError:
+    return UnavailableError(f"this process has no broker; task {task_id} is reached from workers alone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What a handler may use, given to it once when it is made."""
 
     settings: Settings
     gateway: Gateway
     outbound: Outbound
+    foreign: ForeignTasks = field(default_factory=NoForeignTasks)
 
 
 class NodeHandler(Protocol):
@@ -164,4 +242,27 @@ class Stoppable(Protocol):
 
     def stop(self, data: dict[str, str]) -> None:
         """End that work. Raises OrchestratorError when it has to be tried again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """A parked attempt, as far as its work elsewhere is named by it; members as in StepContext."""
+
+    run_id: str
+    workspace_id: str
+    path: str
+    attempt: int
+    idempotency_key: str
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A handler that parks steps whose answer lies somewhere: it is asked for it until the attempt has ended."""
+
+    def answer(self, parked: Parked) -> Succeeded | Failed | None:
+        """The answer, None while there is none.
+
+        Raises UnavailableError when it can't be looked for now; any other exception fails the attempt.
+        """
         ...

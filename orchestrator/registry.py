@@ -11,6 +11,7 @@ from orchestrator.ports import NodeHandler, Parts
 GROUP = "orchestrator.handlers"
 BUILT_IN = {
     "agent": "orchestrator.handlers.agent:AgentHandler",
+    "celery": "orchestrator.handlers.celery:CeleryHandler",
     "condition": "orchestrator.handlers.condition:ConditionHandler",
     "http": "orchestrator.handlers.http:HttpHandler",
     "loop": "orchestrator.handlers.loop:LoopHandler",
@@ -18,6 +19,7 @@ BUILT_IN = {
     "parallel": "orchestrator.handlers.parallel:ParallelHandler",
     "router": "orchestrator.handlers.router:RouterHandler",
     "set": "orchestrator.handlers.set:SetHandler",
+    "subworkflow": "orchestrator.handlers.subworkflow:SubworkflowHandler",
     "transform": "orchestrator.handlers.transform:TransformHandler",
 }
 

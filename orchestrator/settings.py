@@ -106,6 +106,11 @@ class Settings:
         """Whether the result backend counts a chord's members itself, so that fan-in may use one."""
         return (self.results or "").startswith("redis")
 
+    @property
+    def shares_results(self) -> bool:
+        """Whether workers of other applications can put results where we read them."""
+        return (self.results or "").startswith(("redis", "db+"))
+
     def _embedded_redis(self, number: int) -> str:
         return f"redis+socket://{self.embedded_socket}?virtual_host={number}"
 

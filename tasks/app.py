@@ -42,15 +42,16 @@ def _set_up_logging(**_: Any) -> None:
 @worker_process_init.connect
 def _child_began(**_: Any) -> None:
     """A prefork child: it gets parts of its own, made after the fork."""
-    watch.start()
+    watch.start(app.amqp.queues.consume_from, 1)
 
 
 @worker_ready.connect
 def _worker_began(sender: Any, **_: Any) -> None:
     """A threads, gevent or solo worker works in the process that consumes."""
-    if not sender.pool.__class__.__module__.endswith("prefork"):
+    kind = sender.pool.__class__.__module__
+    if not kind.endswith("prefork"):
         sys.setswitchinterval(SWITCH_SECONDS)
-        watch.start()
+        watch.start(app.amqp.queues.consume_from, 1 if kind.endswith("solo") else sender.pool.limit)
 
 
 @worker_shutting_down.connect

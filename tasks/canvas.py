@@ -14,8 +14,9 @@ from celery import Signature, chord, group
 
 from models.queries import runs
 from models.queries import steps as rows
-from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
-from orchestrator.services import sweeps
+from orchestrator.core.effects import Arrange, Effect, Message, Relay, Release, Stop, Timer, Wave
+from orchestrator.core.lanes import parse
+from orchestrator.services import concurrency, lanes, sweeps
 from orchestrator.services.deps import Deps
 
 _log = structlog.get_logger(__name__)
@@ -51,6 +52,7 @@ class Sender:
 
     deps: Deps
     _closed_until: float = field(default=0.0)
+    _timed: set[str] = field(default_factory=set)
 
     def __call__(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -58,9 +60,15 @@ class Sender:
                 case Wave():
                     self._wave(effect)
                 case Stop(outbox_id=outbox_id):
-                    self._stop(outbox_id)
+                    self._entry("orchestrator.stop", outbox_id)
+                case Relay(outbox_id=outbox_id):
+                    self._entry("orchestrator.relay", outbox_id)
                 case Timer():
                     self._timer(effect)
+                case Arrange(key=key):
+                    self._arrange(key)
+                case Release(lane=lane, seconds=seconds):
+                    self._release(lane, seconds)
 
     def _wave(self, wave: Wave) -> None:
         if time.monotonic() < self._closed_until:
@@ -81,17 +89,38 @@ class Sender:
             if wave.join is not None:
                 rows.off_chord(session, run_id, wave.join.no)
 
-    def _stop(self, outbox_id: int) -> None:
+    def _entry(self, task: str, outbox_id: int) -> None:
         """The outbox row stays the truth: what is not published here is by its sweep."""
         if time.monotonic() < self._closed_until:
             return
         try:
-            Signature(
-                "orchestrator.stop", args=(outbox_id,), app=_app(), options={"queue": "control"}
-            ).apply_async()
+            Signature(task, args=(outbox_id,), app=_app(), options={"queue": "control"}).apply_async()
         except Exception as error:
             self._closed_until = time.monotonic() + BREAKER_SECONDS
-            _log.warning("stop not published", entry=outbox_id, error=str(error))
+            _log.warning("outbox entry not published", task=task, entry=outbox_id, error=str(error))
+
+    def _arrange(self, key: str) -> None:
+        try:
+            self(concurrency.arrange(self.deps, key))
+        except Exception:
+            _log.exception("runs not arranged; the sweep makes it good", key=key)
+
+    def _release(self, lane: str, seconds: float) -> None:
+        """Now, or by an in-process timer where no sweep comes before it; one timer a lane."""
+        if seconds <= 0:
+            self._release_now(lane)
+        elif seconds <= 2 * self.deps.settings.sweep_seconds and lane not in self._timed:
+            self._timed.add(lane)
+            timer = threading.Timer(seconds, self._release_now, args=(lane,))
+            timer.daemon = True
+            timer.start()
+
+    def _release_now(self, lane: str) -> None:
+        self._timed.discard(lane)
+        try:
+            self(lanes.release(self.deps, parse(lane)))
+        except Exception:
+            _log.exception("nothing released; the sweep makes it good", lane=lane)
 
     def _timer(self, timer: Timer) -> None:
         thread = threading.Timer(timer.seconds, self._fire, args=(timer,))

@@ -10,6 +10,7 @@ from orchestrator.services.leases import LeaseKeeper
 from orchestrator.services.steps import Carrier
 from orchestrator.settings import Settings, load
 from tasks import canvas
+from tasks.foreign import CeleryTasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ _process = _Process()
 
 
 def _build() -> Parts:
-    deps = services.build(settings(), pool_size=16)
+    deps = services.build(settings(), pool_size=16, foreign=CeleryTasks())
     keeper = LeaseKeeper(db=deps.db, seconds=deps.settings.lease_seconds)
     carrier = Carrier(deps=deps, send=canvas.sender(deps), keeper=keeper)
     return Parts(pid=os.getpid(), deps=deps, carrier=carrier)

@@ -1,21 +1,28 @@
-"""Sweeping without a broker: a worker that sees no sweep's stamp for three intervals runs it itself."""
+"""What a worker does beside its tasks, in one thread: it says what it consumes, and sweeps when nobody does.
+
+A worker that sees no sweep's stamp for three intervals runs it itself, with no broker.
+"""
 
 import os
 import threading
+import time
+from collections.abc import Callable, Collection
 
 import structlog
 
-from orchestrator.services import sweeps
+from orchestrator.services import consumers, sweeps
 from tasks import parts
 
 _log = structlog.get_logger(__name__)
+ANNOUNCE_SECONDS = 5.0
 _stopped = threading.Event()
 
 
-def start() -> None:
-    """Watch from now on, in a thread of this process."""
+def start(queues: Collection[str], slots: int) -> None:
+    """Watch from now on, in a thread of this process, which takes `slots` messages of `queues` at once."""
     _stopped.clear()
-    threading.Thread(target=_run, name=f"watch-{os.getpid()}", daemon=True).start()
+    name = f"watch-{os.getpid()}"
+    threading.Thread(target=_run, args=(tuple(queues), slots), name=name, daemon=True).start()
 
 
 def stop() -> None:
@@ -23,13 +30,26 @@ def stop() -> None:
     _stopped.set()
 
 
-def _run() -> None:
+def _run(queues: tuple[str, ...], slots: int) -> None:
     interval = parts.settings().sweep_seconds
-    while not _stopped.wait(interval):
-        try:
-            _look()
-        except Exception as error:
-            _log.warning("sweeps could not be watched", error=str(error))
+    announced, looked = 0.0, time.monotonic()
+    while True:
+        if time.monotonic() - announced >= ANNOUNCE_SECONDS:
+            announced = time.monotonic()
+            _safely(lambda: consumers.announce(parts.get().deps, queues, slots))
+        if _stopped.wait(min(interval, ANNOUNCE_SECONDS)):
+            break
+        if time.monotonic() - looked >= interval:
+            looked = time.monotonic()
+            _safely(_look)
+    _safely(lambda: consumers.withdraw(parts.get().deps))
+
+
+def _safely(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except Exception as error:
+        _log.warning("not watched", error=str(error))
 
 
 def _look() -> None:

@@ -4,7 +4,7 @@ from marshmallow import fields
 from marshmallow.validate import Length, OneOf, Regexp
 
 from api.schemas.common import listed, moment
-from api.schemas.fields import Body, Text
+from api.schemas.fields import Body, Integer, Text
 from orchestrator.services.actors import SCOPES
 
 
@@ -55,6 +55,22 @@ class Workspace(Body):
     created_at = moment()
 
 
+class PoolBody(Body):
+    """A pool's size."""
+
+    size = Integer(low=0, high=1_000_000, required=True, metadata={"description": "slots; 0 starts nothing"})
+
+
+class Pool(Body):
+    """A pool as it stands: `taken` slots of `size`, and how many steps wait for one."""
+
+    name = fields.String(required=True)
+    size = fields.Integer(required=True)
+    taken = fields.Integer(required=True)
+    waiting = fields.Integer(required=True)
+    created_at = moment()
+
+
 class Health(Body):
     status = fields.String(required=True)
 
@@ -70,3 +86,4 @@ class Readiness(Body):
 
 Keys = listed(Key, "Keys")
 Workspaces = listed(Workspace, "Workspaces")
+Pools = listed(Pool, "Pools")

@@ -41,7 +41,7 @@ class RunSummary(Body):
 
 
 class Step(Body):
-    """A step; `input` null until its first attempt."""
+    """A step; `input` null until its first attempt, `called_run_id` where it calls runs."""
 
     path = fields.String(required=True)
     node = fields.String(required=True)
@@ -56,7 +56,10 @@ class Step(Body):
     model = fields.String(required=True, allow_none=True)
     tokens = fields.Nested(Tokens, required=True, allow_none=True)
     cost_microcents = fields.Integer(required=True)
-    waiting_for = fields.String(required=True, allow_none=True)
+    waiting_for = fields.String(
+        required=True, allow_none=True, metadata={"description": "why it has not begun, or does not go on"}
+    )
+    called_run_id = fields.String(allow_none=True)
     created_at = moment()
     started_at = moment(allow_none=True)
     finished_at = moment(allow_none=True)
@@ -69,6 +72,7 @@ class Attempt(Body):
     status = fields.String(required=True)
     error = fields.Nested(StepError, required=True, allow_none=True)
     worker = fields.String(required=True, allow_none=True)
+    called_run_id = fields.String(allow_none=True)
     agent = fields.String(required=True, allow_none=True)
     model = fields.String(required=True, allow_none=True)
     tokens = fields.Nested(Tokens, required=True, allow_none=True)

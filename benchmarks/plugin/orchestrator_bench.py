@@ -1,4 +1,4 @@
-"""A node type that does nothing but say when its body started."""
+"""Node types: one does nothing but say when its body started, one takes its time."""
 
 import time
 from typing import ClassVar
@@ -18,3 +18,17 @@ class Tick:
 
     def execute(self, ctx: StepContext) -> Outcome:  # noqa: ARG002
         return Succeeded(output={"at": time.time()})
+
+
+class Nap:
+    """A step that takes 200 ms."""
+
+    TYPE: ClassVar[NodeType] = NodeType(type="nap")
+    SECONDS = 0.2
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def execute(self, ctx: StepContext) -> Outcome:
+        ctx.cancelled.wait(self.SECONDS)
+        return Succeeded(output={})

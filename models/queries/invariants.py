@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from models.branch import Branch, Container, ContainerItems
 from models.event import Event
 from models.outbox import Outbox
-from models.queries import sweeps
+from models.queries import calls, sweeps
+from models.queries.calls import Drawn
 from models.run import Budget, Run, RunData, RunLabel
 from models.step import Attempt, Step
 from models.workflow import Workflow, WorkflowVersion
@@ -24,7 +25,8 @@ _GUARDS_SQLITE = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRows:
     """A run with all that belongs to it. `now`: the database's clock, seconds since 1970; `sent`: steps that
-    are sent and unclaimed, by queue, of the whole database."""
+    are sent and unclaimed, by queue, of the whole database; `drawn`: what the run and all below it have drawn on
+    its budget; `brought_up`: what its cost counts for at the attempt that called it."""
 
     run: Run
     data: RunData
@@ -36,6 +38,8 @@ class RunRows:
     events: Sequence[Event]
     budget: Budget | None
     outbox: Sequence[Outbox]
+    drawn: Drawn | None
+    brought_up: int | None
     now: float
     sent: dict[str, int]
     branches: Sequence[Branch]
@@ -66,6 +70,7 @@ def load(session: Session, run_id: str) -> RunRows | None:
         return None
     run, data, workflow, version = found
     of_attempts = select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.no, Attempt.number)
+    budget = session.get(Budget, run_id)
     return RunRows(
         run=run,
         data=data,
@@ -75,8 +80,10 @@ def load(session: Session, run_id: str) -> RunRows | None:
         steps=session.scalars(select(Step).where(Step.run_id == run_id).order_by(Step.no)).all(),
         attempts=session.scalars(of_attempts).all(),
         events=session.scalars(select(Event).where(Event.run_id == run_id).order_by(Event.seq)).all(),
-        budget=session.get(Budget, run_id),
+        budget=budget,
         outbox=session.scalars(select(Outbox).where(Outbox.run_id == run_id)).all(),
+        drawn=None if budget is None else calls.drawn(session, run_id),
+        brought_up=calls.brought_up(session, run_id) if run.parent_run_id is not None else None,
         now=sweeps.clock(session),
         sent={backlog.queue: backlog.sent for backlog in sweeps.backlogs(session)},
         branches=session.scalars(select(Branch).where(Branch.run_id == run_id).order_by(Branch.number)).all(),

@@ -1,6 +1,6 @@
 """Effects that wait until they are done."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ class Entry:
     no: int
     attempt: int
     tries: int
+    data: Any = None
 
 
 def add(session: Session, kind: str, run_id: str, no: int, attempt: int, data: Any, at: float) -> int:
@@ -48,7 +49,15 @@ def get(session: Session, entry_id: int) -> Entry | None:
     row = session.get(Outbox, entry_id)
     if row is None:
         return None
-    return Entry(id=row.id, kind=row.kind, run_id=row.run_id, no=row.no, attempt=row.attempt, tries=row.tries)
+    return Entry(
+        id=row.id,
+        kind=row.kind,
+        run_id=row.run_id,
+        no=row.no,
+        attempt=row.attempt,
+        tries=row.tries,
+        data=row.data,
+    )
 
 
 def done(session: Session, entry_id: int) -> None:
@@ -56,12 +65,44 @@ def done(session: Session, entry_id: int) -> None:
     session.execute(delete(Outbox).where(Outbox.id == entry_id))
 
 
-def take_due(session: Session, now: float, limit: int) -> Sequence[int]:
-    """The ids of effects that are due; each is put off (5 s, doubling to 5 min) so that it is sent once."""
+def take(session: Session, entry_id: int) -> bool:
+    """Take an effect in the transaction that carries it out; False when it is done.
+
+    Whoever takes it while another does waits for the other's end.
+    """
+    row = session.execute(delete(Outbox).where(Outbox.id == entry_id).returning(Outbox.id))
+    return row.first() is not None
+
+
+def of_attempt(session: Session, kind: str, run_id: str, no: int, attempt: int) -> Entry | None:
+    """An effect of a step's attempt that is still to be done."""
+    named = (Outbox.kind == kind, Outbox.run_id == run_id, Outbox.no == no, Outbox.attempt == attempt)
+    found = session.execute(select(Outbox.id).where(*named)).scalar_one_or_none()
+    return None if found is None else get(session, found)
+
+
+def await_taken(session: Session, kind: str, run_id: str) -> None:
+    """Wait until no effect of this kind and run is in the middle of being carried out."""
+    session.execute(
+        select(Outbox.id).where(Outbox.kind == kind, Outbox.run_id == run_id).with_for_update()
+    ).all()
+
+
+def any_due(session: Session, now: float, kinds: Collection[str]) -> bool:
+    """Whether `take_due` would take anything: on SQLite, where only what is due may be written."""
+    due = select(Outbox.id).where(Outbox.due_at <= datetime.fromtimestamp(now, UTC), Outbox.kind.in_(kinds))
+    return session.execute(due.limit(1)).first() is not None
+
+
+def take_due(session: Session, now: float, limit: int, kinds: Collection[str]) -> Sequence[int]:
+    """The ids of effects of these kinds that are due.
+
+    Each is put off (5 s, doubling to 5 min) so that it is sent once.
+    """
     moment = datetime.fromtimestamp(now, UTC)
     rows = session.execute(
         select(Outbox.id, Outbox.tries)
-        .where(Outbox.due_at <= moment)
+        .where(Outbox.due_at <= moment, Outbox.kind.in_(kinds))
         .order_by(Outbox.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

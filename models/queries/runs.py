@@ -16,6 +16,7 @@ from models.event import Event
 from models.queries.dialect import as_id
 from models.run import Budget, Run, RunData, RunLabel
 from models.states import RUN_TERMINAL, RunStatus, run_sources
+from models.step import Step
 from models.workflow import Workflow
 
 
@@ -59,6 +60,18 @@ class RunInfo:
     priority: int
     inputs: Any
     overrides: Any
+    concurrency_key: str | None = None
+    parent_run_id: str | None = None
+    parent_step: str | None = None
+    parent_attempt: int | None = None
+    detached: bool = False
+    depth: int = 0
+    budget_run_id: str | None = None
+
+    @property
+    def budget_id(self) -> str:
+        """The run that holds the budget that this one draws on, where it has one."""
+        return self.budget_run_id or self.id
 
 
 def info(session: Session, run_id: str) -> RunInfo | None:
@@ -73,6 +86,13 @@ def info(session: Session, run_id: str) -> RunInfo | None:
             Run.priority,
             RunData.inputs,
             RunData.overrides,
+            Run.concurrency_key,
+            Run.parent_run_id,
+            Run.parent_step,
+            Run.parent_attempt,
+            Run.detached,
+            Run.depth,
+            Run.budget_run_id,
         )
         .join(Workflow, Workflow.id == Run.workflow_id)
         .join(RunData, RunData.run_id == Run.id)
@@ -144,6 +164,12 @@ def move(
     if row is None:
         return False
     append(session, run_id, row.seq, event, data or {}, actor=actor)
+    if to is RunStatus.PAUSED:  # what is held waits for the resume, and is in nobody's way
+        session.execute(
+            update(Step)
+            .where(Step.run_id == run_id, Step.status == "queued", Step.lane.is_not(None))
+            .values(lane=None)
+        )
     if outputs is not None:
         session.execute(update(RunData).where(RunData.run_id == run_id).values(outputs=outputs))
     return True

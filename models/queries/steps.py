@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult, func, select, text, tuple_, update
@@ -163,7 +164,34 @@ def unsend(session: Session, run_id: str, nos: Collection[int]) -> None:
 
 def unsend_all(session: Session, run_id: str) -> None:
     """A run was paused: what is queued stays, unsent."""
-    session.execute(update(Step).where(Step.run_id == run_id, Step.status == "queued").values(sent_at=None))
+    session.execute(
+        update(Step).where(Step.run_id == run_id, Step.status == "queued").values(sent_at=None, lane=None)
+    )
+
+
+def put_off_timeouts(session: Session, run_id: str, seconds: float) -> None:
+    """A run was paused for so long: the timeouts of its parked steps have stood still."""
+    parked = select(Step.no, Step.timeout_at).where(Step.run_id == run_id, Step.status == "waiting")
+    for no, at in session.execute(parked).all():
+        if at is not None:
+            own = update(Step).where(Step.run_id == run_id, Step.no == no)
+            session.execute(own.values(timeout_at=at + timedelta(seconds=seconds)))
+
+
+def put_off(session: Session, run_id: str, no: int, number: int, due: float) -> None:
+    """Nothing has come yet for a parked attempt: it is looked for again at `due`, seconds since 1970."""
+    session.execute(
+        update(Step)
+        .where(Step.run_id == run_id, Step.no == no, Step.attempt == number, Step.status == "waiting")
+        .values(due_at=datetime.fromtimestamp(due, UTC))
+    )
+
+
+def claimed_at(session: Session, run_id: str, no: int, number: int) -> datetime | None:
+    """When an attempt began."""
+    return session.execute(
+        select(Attempt.claimed_at).where(Attempt.run_id == run_id, Attempt.no == no, Attempt.number == number)
+    ).scalar_one_or_none()
 
 
 def reserved(session: Session, run_id: str, no: int, number: int) -> int:
@@ -204,6 +232,13 @@ def attempt_cost(session: Session, run_id: str, no: int, number: int) -> int:
         )
     ).scalar_one_or_none()
     return int(found or 0)
+
+
+def add_attempt_cost(session: Session, run_id: str, no: int, number: int, microcents: int) -> None:
+    """Add to what an attempt has cost."""
+    own = (Attempt.run_id == run_id, Attempt.no == no, Attempt.number == number)
+    more = Attempt.cost_microcents + microcents
+    session.execute(update(Attempt).where(*own).values(cost_microcents=more))
 
 
 def off_chord(session: Session, run_id: str, no: int) -> None:
@@ -273,7 +308,7 @@ def release(session: Session, run_id: str) -> list[Target]:
     rows = session.execute(
         update(Step)
         .where(Step.run_id == run_id, Step.status == "queued")
-        .values(sent_at=at, sends=1)
+        .values(sent_at=at, sends=1, lane=None)
         .returning(Step.no, Step.path, Step.attempt, Step.queue, Step.live_in)
     )
     return [

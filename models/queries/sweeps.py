@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Select, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from models.run import Run
@@ -63,14 +63,14 @@ _RESEND_SQLITE = "min(300, :first * (1 << (min(step.sends, 10) - 1)))"
 _UNSENT = """
 SELECT step.run_id, step.no FROM step JOIN run ON run.id = step.run_id
 WHERE step.status = 'queued' AND run.status = 'running' AND run.stopping IS NULL
-  AND (step.sent_at IS NULL OR step.sent_at < {now} - {wait})
-ORDER BY step.sent_at {nulls} LIMIT :limit
+  AND step.sent_at < {now} - {wait}
+ORDER BY step.sent_at LIMIT :limit
 """
-_LOOK_SQLITE = _UNSENT.format(now="db_now()", wait=_RESEND_SQLITE, nulls="")
+_LOOK_SQLITE = _UNSENT.format(now="db_now()", wait=_RESEND_SQLITE)
 _TAKE_POSTGRESQL = f"""
 UPDATE step SET sent_at = clock_timestamp(), sends = step.sends + 1, in_chord = false
 FROM (
-  {_UNSENT.format(now="clock_timestamp()", wait=_RESEND_POSTGRESQL, nulls="NULLS FIRST")}
+  {_UNSENT.format(now="clock_timestamp()", wait=_RESEND_POSTGRESQL)}
   FOR UPDATE OF step SKIP LOCKED
 ) due WHERE step.run_id = due.run_id AND step.no = due.no
 RETURNING step.run_id, step.no, step.path, step.status, step.attempt, step.tries, step.losses, step.queue,
@@ -84,7 +84,7 @@ RETURNING run_id, no, path, status, attempt, tries, losses, queue, live_in
 
 
 def take_unsent(session: Session, limit: int, first: float) -> list[DueStep]:
-    """Queued steps that were not sent, or sent `first` seconds ago and not claimed; they are marked as sent."""
+    """Queued steps that were sent `first` seconds ago and not claimed; they are marked as sent again."""
     if session.get_bind().dialect.name != "sqlite":
         rows = session.execute(text(_TAKE_POSTGRESQL), {"limit": limit, "first": first})
         return [DueStep(**{**row._mapping, "run_id": str(row.run_id)}) for row in rows]
@@ -131,12 +131,20 @@ def expired_leases(session: Session, limit: int) -> list[DueStep]:
 
 
 def timed_out(session: Session, limit: int) -> list[DueStep]:
-    """Steps whose attempt has outrun its timeout by a second, which its own worker has to end it."""
+    """Steps whose attempt has outrun its timeout by a second, which its own worker has to end it.
+
+    That of a parked attempt stands still while its run is paused, unless that is being stopped.
+    """
     grace = clock(session) - 1.0
     return _all(
         session,
         _due_steps()
-        .where(Step.timeout_at.is_not(None), Step.timeout_at < datetime.fromtimestamp(grace, UTC))
+        .join(Run, Run.id == Step.run_id)
+        .where(
+            Step.timeout_at.is_not(None),
+            Step.timeout_at < datetime.fromtimestamp(grace, UTC),
+            or_(Step.status == "running", Run.status == "running", Run.stopping.is_not(None)),
+        )
         .order_by(Step.timeout_at)
         .limit(limit),
     )

@@ -42,7 +42,8 @@ WITH r AS MATERIALIZED (
                       ELSE step.started_at END,
     finished_at = CASE WHEN m.closes THEN m.now END,
     lease_until = m.now + make_interval(secs => m.lease),
-    timeout_at = m.now + make_interval(secs => m.timeout),
+    timeout_at = coalesce(m.now + make_interval(secs => m.timeout),
+                          CASE WHEN m.to = 'waiting' THEN step.timeout_at END),
     due_at = to_timestamp(m.due)
   FROM m
   WHERE step.run_id = m.run_id AND step.no = m.no AND step.attempt = m.fence AND step.status = ANY (m.sources)

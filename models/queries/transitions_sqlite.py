@@ -43,7 +43,8 @@ UPDATE step SET
   sends = CASE WHEN :to = 'queued' THEN 1 ELSE sends END,
   started_at = CASE WHEN :begins THEN coalesce(started_at, :now) ELSE started_at END,
   finished_at = CASE WHEN :closes THEN :now END,
-  lease_until = :now + :lease, timeout_at = :now + :timeout, due_at = :due
+  lease_until = :now + :lease, due_at = :due,
+  timeout_at = coalesce(:now + :timeout, CASE WHEN :to = 'waiting' THEN timeout_at END)
 WHERE run_id = :run AND no = :no AND attempt = :fence AND status IN (SELECT value FROM json_each(:sources))
 RETURNING path, attempt, tries, losses, live_in, idempotency_key
 """

@@ -74,4 +74,6 @@ def _plain(event: Event) -> str | None:
     data = event.get("data") or {}
     error = data.get("error") or {}
     why = f"  {error['code']}: {error['message']}" if error else ""
+    if status == "waiting" and data.get("reason"):
+        why = f"  for {data['reason']}"
     return f"{event['at'][11:19]}  {event.get('step') or 'run':<24} {status}{why}"

@@ -46,6 +46,7 @@ class StepLine:
     started_at: datetime | None = None
     attempt: int = 0
     error: str | None = None
+    waits_for: str | None = None
 
     def seconds(self, now: datetime) -> float | None:
         """How long the step has worked, None before it started."""
@@ -98,5 +99,6 @@ def _moved(step: StepLine, event: Mapping[str, Any]) -> StepLine:
         since=at,
         started_at=at if begins else step.started_at,
         attempt=data.get("attempt") or step.attempt,
+        waits_for=data.get("reason") if status == "waiting" else None,
         error=f"{error['code']}: {error['message']}" if error else None,
     )

@@ -13,14 +13,20 @@ from orchestrator.client.answers import RunStatus
 @click.option("--workflow", help="Of this workflow only.")
 @click.option("--status", type=click.Choice(get_args(RunStatus)))
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="With this label only.")
+@click.option("--parent", metavar="RUN", help="Called by this run only.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @out.json_option
 def runs(
-    workflow: str | None, status: RunStatus | None, labels: tuple[str, ...], limit: int, as_json: bool
+    workflow: str | None,
+    status: RunStatus | None,
+    labels: tuple[str, ...],
+    parent: str | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """List runs, newest first."""
     wanted = given.texts(labels, "--label")
-    found = list(connect().runs.list(limit, workflow=workflow, status=status, labels=wanted))
+    found = list(connect().runs.list(limit, workflow=workflow, status=status, labels=wanted, parent=parent))
     if as_json:
         out.print_json(found)
         return

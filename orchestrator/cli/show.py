@@ -1,6 +1,5 @@
 """`orchestrator show`: a run with its steps."""
 
-
 import click
 
 from orchestrator.cli import out
@@ -55,7 +54,9 @@ def _result(step: Step) -> str:
 def _print_step(step: StepWithAttempts) -> None:
     click.echo(f"{out.MARKS[step['status']][0]} {step['path']} ({step['type']}) {step['status']}")
     click.echo(f"attempts {step['attempts']}, cost {out.dollars(step['cost_microcents'])}")
-    for name in ("route", "input", "output", "error", "agent", "model", "tokens", "waiting_for"):
+    if step.get("waiting_for"):
+        click.echo(f"waits for {step['waiting_for']}")
+    for name in ("route", "input", "output", "error", "agent", "model", "tokens", "called_run_id"):
         if step.get(name) is not None:
             click.echo(f"{name}:")
             out.print_json(step[name])

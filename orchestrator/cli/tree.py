@@ -51,6 +51,8 @@ def _line(step: StepLine) -> Text:
         text.append(f"  {span(seconds)}", style="dim")
     if step.attempt > 1:
         text.append(f"  attempt {step.attempt}", style="yellow")
+    if step.waits_for:
+        text.append(f"  for {step.waits_for}", style="dim")
     if step.error:
         text.append(f"  {step.error}", style="red")
     return text

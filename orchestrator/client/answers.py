@@ -33,7 +33,9 @@ class ProblemItem(TypedDict):
 
 
 # `class` is a word of Python
-Classification = TypedDict("Classification", {"class": Literal["short", "medium", "long"], "reasons": list[str]})
+Classification = TypedDict(
+    "Classification", {"class": Literal["short", "medium", "long"], "reasons": list[str]}
+)
 
 
 class Validation(TypedDict):
@@ -149,7 +151,7 @@ class RunSummary(TypedDict):
 
 
 class Step(TypedDict):
-    """A step; `input` is None until its first attempt."""
+    """A step; `input` is None until its first attempt, `called_run_id` is there where it calls runs."""
 
     path: str
     node: str
@@ -165,6 +167,7 @@ class Step(TypedDict):
     tokens: Tokens | None
     cost_microcents: int
     waiting_for: str | None
+    called_run_id: NotRequired[str | None]
     created_at: str
     started_at: str | None
     finished_at: str | None
@@ -177,6 +180,7 @@ class Attempt(TypedDict):
     status: str
     error: StepError | None
     worker: str | None
+    called_run_id: NotRequired[str | None]
     agent: str | None
     model: str | None
     tokens: Tokens | None

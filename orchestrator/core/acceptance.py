@@ -39,6 +39,9 @@ class Terms:
             case Waiting(reason=reason, seconds=seconds):
                 if seconds is not None and not 0 <= seconds <= _LONGEST_SECONDS:
                     return _refused(f"a step cannot wait for {seconds} seconds")
+                problem = None if said.call is None else self._problem("inputs", said.call.inputs)
+                if problem is not None:
+                    return _refused(problem)
                 return replace(said, reason=self._text(reason))
             case Paused(reason=reason, expected_input=expected):
                 problem = self._problem("expected input", expected)

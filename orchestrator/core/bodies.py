@@ -90,15 +90,16 @@ def _read(
     return Nest(scope=scope, found=graph.build(len(scope.nodes), scope.edges), base=base)
 
 
-def check(report: Report, root: Nest, outputs: Any, env_allow: Collection[str]) -> None:
+def check(report: Report, root: Nest, data: Mapping[str, Any], env_allow: Collection[str]) -> None:
     """Report what is wrong with the graph of each scope, with its references and its sessions."""
     _check(report, root, References(report, root.scope, env_allow))
     assert root.names is not None
-    root.names.take_outputs(outputs)
+    root.names.take_workflow(data)
     for nest in root.all():
         for no, inner in nest.bodies.items():
             names = References(report, inner.scope, env_allow, outer=nest.names, base=inner.base)
-            names.take_container(nest.scope.nodes[no])
+            assert nest.names is not None
+            nest.names.of_node[no] |= names.take_container(nest.scope.nodes[no])
             _check(report, inner, names)
     for nest in root.all():
         assert nest.names is not None

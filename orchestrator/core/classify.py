@@ -30,8 +30,8 @@ def classify(duration: object, nodes: Sequence[NodeSpec]) -> Classification:
     """The class that follows from the expected duration (a word, or None) and the nodes.
 
     long: days or weeks, two or more external systems, compensation, an external commitment. short: seconds or
-    nothing said, and no step that leaves this machine; a slow step (an agent) is short only if the duration
-    says so. medium: the rest.
+    nothing said, and no step that leaves this machine; a slow step (an agent) and a call of another
+    workflow are short only if the duration says so. medium: the rest.
     """
     reasons = _long(duration, nodes)
     if reasons:
@@ -78,6 +78,9 @@ def _medium(duration: object, nodes: Sequence[NodeSpec]) -> list[str]:
     slow = [node.id for node in nodes if node.type is not None and node.type.slow and not node.type.external]
     if slow and duration != "seconds":
         reasons.append(f"it has steps that take their time: {listed(slow)}")
+    calling = [node.id for node in nodes if node.type is not None and node.type.calls]
+    if calling and duration != "seconds":
+        reasons.append(f"it calls other workflows: {listed(calling)}")
     systems = _systems(nodes)
     if systems:
         reasons.append(f"it touches an external system: {systems[0]}")

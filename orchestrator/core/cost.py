@@ -20,7 +20,8 @@ def of_run(root: Nest) -> tuple[int, bool]:
     """The estimate of a definition without mistakes, in cents, and whether it is only a lower bound.
 
     A body counts `count` or `max_iterations` times; over a collection, or a count that is known only at run
-    time, once: that is the lower bound. So is MOST_CENTS, for bodies within bodies can come to any number.
+    time, once: that is a lower bound, as is the estimate of a call whose cost is not given, and MOST_CENTS, for
+    bodies within bodies can come to any number.
     """
     totals: dict[int, int] = {}
     bounded = False
@@ -30,7 +31,7 @@ def of_run(root: Nest) -> tuple[int, bool]:
         for node in nest.scope.nodes:
             inner = nest.bodies.get(node.no)
             times, known = (1, True) if inner is None else _times(node)
-            bounded = bounded or not known
+            bounded = bounded or not known or _of_unknown_cost(node)
             cents.append((estimate(node) or 0) + (0 if inner is None else times * totals[id(inner)]))
         total = dearest(cents, nest.choices)
         totals[id(nest)] = min(total, MOST_CENTS)
@@ -43,6 +44,11 @@ def _times(node: NodeSpec) -> tuple[int, bool]:
     given: Any = node.raw.get("count", node.raw.get("max_iterations"))
     known = isinstance(given, int) and "items" not in node.raw
     return (given, True) if known else (1, False)
+
+
+def _of_unknown_cost(node: NodeSpec) -> bool:
+    """What is called may change between this estimate and the run."""
+    return node.type is not None and node.type.calls and "estimated_cost_cents" not in node.raw
 
 
 def estimate(node: NodeSpec) -> int | None:

@@ -28,7 +28,8 @@ class Compiled:
 
     definition: the document with chains spelt out, `fallback` as its error edge, handles and routes explicit;
     compiling it again gives the same. digest: SHA-256 of it in hex, the same for YAML and JSON and any order
-    of keys. classification: `{class, reasons}`. The estimate is a lower bound once bodies of unknown count exist.
+    of keys. classification: `{class, reasons}`. The estimate is a lower bound where a body's count is unknown, or
+    the cost of a workflow that is called.
     """
 
     definition: dict[str, Any]
@@ -51,7 +52,7 @@ def compile_definition(
     if not root.scope.nodes:
         # Without nodes every name would seem wrong.
         report.close("definition")
-    bodies.check(report, root, data.get("outputs"), env_allow)
+    bodies.check(report, root, data, env_allow)
     nodes = list(root.nodes())
     classification = classify(data.get("duration"), nodes)
     if classification.name == LONG:

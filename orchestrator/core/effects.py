@@ -45,4 +45,26 @@ class Stop:
     outbox_id: int
 
 
-Effect = Wave | Timer | Stop
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """Pass on what a run and those that it calls have to tell each other: the outbox row `outbox_id`."""
+
+    outbox_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrange:
+    """Runs wait for the concurrency key `key`, or a run of it has ended: see who goes on."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Steps that are held in `lane` may have room, `seconds` from now."""
+
+    lane: str
+    seconds: float = 0.0
+
+
+Effect = Wave | Timer | Stop | Relay | Arrange | Release

@@ -31,7 +31,7 @@ class Field:
     """One own field of a node type.
 
     choices: what a NAME, or a STRING without {{ }}, may be. keys: the only keys that an OBJECT may have.
-    key_pattern: what each key of an OBJECT matches.
+    key_pattern: what each key of an OBJECT matches. stored: its value is stored, so that it may not name `env`.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Field:
     choices: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     key_pattern: str | None = None
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +49,18 @@ class NodeType:
 
     inline: evaluated within the engine's transaction: no I/O, microseconds.
     passes: its output is its input, kept as a reference.
+    calls: it calls another run: its attempts cost what that run costs, and reserve nothing.
     slow: takes 100 ms and more, so that a join of such steps is worth a chord.
     one_of: of each group of field names at least one must be given.
     routes: from a node's own fields, the routes it may select (None: it selects none).
     needs: from a node's own fields, the further fields that it must have.
     container: it has a body, runs it once a branch, and is evaluated by the engine.
+    timeout: seconds that an attempt may take where its node has no timeout; None: as long as it takes.
     mistakes: from fields that are right each by itself, what is wrong with them all the same: JSON pointers
     from the node on, each with a message that says how to mend it.
     shape: the pair of Mermaid brackets, such as ("[", "]").
+    fields: one of them may be called `queue`; then the common field of that name is this type's own, and its
+    steps travel on the type's queue.
     """
 
     type: str
@@ -63,12 +68,19 @@ class NodeType:
     one_of: tuple[tuple[str, ...], ...] = ()
     inline: bool = False
     passes: bool = False
+    calls: bool = False
     slow: bool = False
     external: bool = False
     queue: str = "steps"
     cost_cents: int = 0
+    timeout: float | None = None
     shape: tuple[str, str] = ("[", "]")
     routes: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
     needs: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
     container: bool = False
     mistakes: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] | None = None
+
+    @property
+    def owns_queue(self) -> bool:
+        """Whether `queue` is a field of this type's own."""
+        return any(field.name == "queue" for field in self.fields)

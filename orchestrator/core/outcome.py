@@ -67,14 +67,40 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A run to be created under the id `run_id`, by which it is known before it is there.
+
+    version: None = the current one. wait: the step ends with that run, else as soon as it is created.
+    """
+
+    run_id: str
+    workflow: str
+    version: int | None
+    inputs: dict[str, Any]
+    wait: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "workflow": self.workflow,
+            "version": self.version,
+            "inputs": self.inputs,
+            "wait": self.wait,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """The step parks, without worker or lease, until something outside completes it.
 
-    `seconds` from now until the step wakes by itself and succeeds (a timer); None: only from outside.
+    `seconds` from now until the step wakes by itself: its handler is asked for the answer where it can give one
+    (`ports.Answering`), and again at growing intervals; otherwise the step succeeds (a timer). None: only from
+    outside. `call`: the run that it waits for, to be created once it is parked.
     """
 
     reason: str
     seconds: float | None = None
+    call: Call | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

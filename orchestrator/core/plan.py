@@ -78,8 +78,10 @@ class PlanNode:
     refs: nodes whose outputs or errors its own fields, mapping, `when` and key name, as numbers of plan nodes.
     edge_refs: the same for the `when` of its out-edges. back: of both, those in the body of a loop that it sees
     as the iteration before left them. scope: the container in whose body it is; body: its own, of a container.
+    calls: its attempts wait for a run that they call, and cost what that costs.
     lets_end: a running step that is let end when its run is stopped.
-    estimate_cents: None = unknown.
+    estimate_cents: None = unknown. priority: 0 to 9, higher goes first, None = the run's.
+    rate: {key, limit, per: seconds}.
     """
 
     no: int
@@ -100,17 +102,27 @@ class PlanNode:
     timeout: float | None = None
     retry: Retry = Retry()
     queue: str = "steps"
-    priority: int = 0
+    priority: int | None = None
     inline: bool = False
     passes: bool = False
+    calls: bool = False
     slow: bool = False
     error_port: bool = False
     lets_end: bool = False
     estimate_cents: int | None = None
     max_output_bytes: int | None = None
     on_large_output: str = "fail"
+    retain_output: bool = False
     idempotency_key: str | None = None
     level: int = 0
+    pool: str | None = None
+    slots: int = 1
+    rate: Mapping[str, Any] | None = None
+
+    @property
+    def gated(self) -> bool:
+        """Whether it may have to wait for a slot or by a rate."""
+        return self.pool is not None or self.rate is not None
 
     def shifted(self, by: int) -> "PlanNode":
         """The node as a step of a branch: its own number and those of its neighbours, `by` further on."""
@@ -124,7 +136,8 @@ class PlanNode:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A version's plan. `outputs` None: the outputs of the terminal nodes, by id.
+    """A version's plan. `outputs` None: the outputs of the terminal nodes, by id. `concurrency` is {key, limit,
+    on_limit}.
 
     `nodes` holds those of bodies too, behind the workflow's own. The steps of a branch are numbered
     branch × len(nodes) + the node's number; the run's own steps have their node's number (branch 0).
@@ -144,6 +157,7 @@ class Plan:
     budget_cents: int | None = None
     on_exceeded: str = "abort"
     short: bool = False
+    concurrency: Mapping[str, Any] | None = None
 
     def at(self, no: int) -> PlanNode:
         """The node of a step, by the step's number; of a step in a branch, as that branch's."""
@@ -213,6 +227,11 @@ class Plan:
             ]
         )
 
+    @cached_property
+    def calls(self) -> bool:
+        """Whether any step calls another run."""
+        return any(node.calls for node in self.nodes)
+
     @property
     def terminal(self) -> tuple[PlanNode, ...]:
         """The workflow's own nodes without an out-edge of a handle other than error."""
@@ -255,9 +274,7 @@ class Plan:
         nodes: list[PlanNode] = []
         _collect(data, nodes)
         start, levels = _ends(data)
-        return cls(
-            nodes=tuple(sorted(nodes, key=lambda node: node.no)), start=start, levels=levels, **rest
-        )
+        return cls(nodes=tuple(sorted(nodes, key=lambda node: node.no)), start=start, levels=levels, **rest)
 
 
 def _collect(data: Mapping[str, Any], into: list[PlanNode]) -> None:

@@ -56,6 +56,7 @@ def construct(data: Mapping[str, Any], root: Nest, *, short: bool) -> Plan:
         budget_cents=budget.get("limit_cents"),
         on_exceeded=budget.get("on_exceeded", "abort"),
         short=short,
+        concurrency={"on_limit": "queue", **data["concurrency"]} if "concurrency" in data else None,
     )
 
 
@@ -122,25 +123,33 @@ def _node_stage(
         refs=named_nodes(names.of_node, node.no),
         edge_refs=named_nodes(names.of_edges, node.no),
         back=named_nodes(names.back, node.no),
-        timeout=durations.seconds(raw.get("timeout")),
+        timeout=durations.seconds(raw["timeout"]) if "timeout" in raw else kind.timeout,
         retry=read_retry(raw["retry"], default) if "retry" in raw else default or Retry(),
-        queue=raw.get("queue", kind.queue),
-        priority=raw.get("priority", 0),
+        queue=kind.queue if kind.owns_queue else raw.get("queue", kind.queue),
+        priority=raw.get("priority"),
         inline=kind.inline,
         passes=kind.passes,
+        calls=kind.calls,
         slow=kind.slow,
         error_port=raw.get("error_port", False) or any(edge.handle is Handle.ERROR for edge in out),
         lets_end=raw.get("side_effects") == "external" or "compensate" in raw,
         estimate_cents=estimate(node),
         max_output_bytes=raw.get("max_output_bytes"),
         on_large_output=raw.get("on_large_output", "fail"),
+        retain_output=raw.get("retain_output", False),
         idempotency_key=raw.get("idempotency_key"),
         level=path.level_of[place],
+        pool=raw.get("pool"),
+        slots=raw.get("slots", 1),
+        rate=_rate(raw["rate"]) if "rate" in raw else None,
     )
+
+
+def _rate(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {"key": raw["key"], "limit": raw["limit"], "per": durations.seconds(raw["per"])}
 
 
 def _need(join: str | Mapping[str, int]) -> int | None:
     if isinstance(join, str):
         return 1 if join == "any" else None
     return join["at_least"]
-

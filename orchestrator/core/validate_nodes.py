@@ -28,8 +28,8 @@ from orchestrator.core.validate_workflow import unsupported
 
 LATER_TYPES = frozenset(
     (
-        *("approval", "celery", "decompose", "emit", "group_chat", "llm", "pause"),
-        *("pull_request", "signal", "subworkflow", "wait", "worktree"),
+        *("approval", "decompose", "emit", "group_chat", "llm", "pause"),
+        *("pull_request", "signal", "wait", "worktree"),
     )
 )
 # The names that values and conditions start from, and the words that CEL keeps for itself.
@@ -41,6 +41,8 @@ RESERVED = frozenset(
     )
 )
 MAX_NODE_CENTS = 100_000_000
+MAX_SLOTS = 1_000_000
+POOL_NAME = name(r"[a-z][a-z0-9-]{0,63}", "write a lower-case letter, then up to 63 of a-z, 0-9 and -")
 _ID = name(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "write a letter or _, then up to 63 letters, digits and _")
 
 
@@ -88,6 +90,13 @@ COMMON: Mapping[str, Check] = {
     "when": text(4_096),
     "queue": name(r"[A-Za-z0-9_.:-]{1,64}", "write 1 to 64 letters, digits, _ . : and -"),
     "priority": integer(0, 9),
+    "pool": POOL_NAME,
+    "slots": integer(1, MAX_SLOTS),
+    "rate": fields(
+        {"key": text(512), "limit": integer(1, 1_000_000), "per": duration()},
+        ("key", "limit", "per"),
+        what="a rate",
+    ),
 }
 _OF_COMPENSATION = ("name", "input_mapping", "timeout", "retry", "queue", "priority")
 
@@ -177,11 +186,16 @@ def _check_typed(
         mine = {key: value for key, value in raw.items() if key in known}
         take_fields(report, pointer, mine, known, required, what="a node")
         return None
-    own = {field.name: own_check(field) for field in node_type.fields if field.name not in known}
+    own = {
+        field.name: own_check(field)
+        for field in node_type.fields
+        if field.name not in known or field.name == "queue"
+    }
     more = () if node_type.needs is None else node_type.needs(raw)
     needed = (*required, *(field.name for field in node_type.fields if field.required), *more)
     what, before = f"a node of type {node_type.type}", report.count
     meant = take_fields(report, pointer, raw, {**known, **own}, needed, what=what)
+    _check_gates(report, pointer, raw, node_type)
     for group in node_type.one_of:
         if not any(key in raw or key in meant for key in group):
             message = f"{what} needs one of the fields {', '.join(group)}; add one"
@@ -190,6 +204,15 @@ def _check_typed(
         for at, message in node_type.mistakes(raw):
             report.add(pointer + at, Code.INVALID_VALUE, message)
     return node_type
+
+
+def _check_gates(report: Report, pointer: str, raw: Mapping[str, Any], node_type: NodeType) -> None:
+    for key in ("pool", "rate"):
+        if key in raw and node_type.inline:
+            message = f"a node of type {node_type.type} takes no time and waits for nothing; leave {key} out"
+            report.add(child(pointer, key), Code.INVALID_VALUE, message)
+    if "slots" in raw and "pool" not in raw:
+        report.add(child(pointer, "pool"), Code.MISSING_FIELD, "slots are those of a pool; name it")
 
 
 def _type_of(report: Report, pointer: str, value: Any, types: Mapping[str, NodeType]) -> NodeType | None:

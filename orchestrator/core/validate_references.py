@@ -57,13 +57,15 @@ class References:
         for edge in self._scope.edges:
             self._take_edge(edge, self._scope.nodes[edge.source])
 
-    def take_outputs(self, outputs: Any) -> None:
-        """Look at the workflow's outputs."""
-        for name in in_value(self._report, "/outputs", outputs):
+    def take_workflow(self, data: Mapping[str, Any]) -> None:
+        """Look at the workflow's outputs and its concurrency key."""
+        self._take_concurrency(data.get("concurrency"))
+        for name in in_value(self._report, "/outputs", data.get("outputs")):
             self._note(self._meant(name, None, env=False), self.of_outputs)
 
-    def take_container(self, node: NodeSpec) -> None:
-        """Look at the fields of the body's container that are about a branch that has ended."""
+    def take_container(self, node: NodeSpec) -> set[int]:
+        """Look at the fields of the body's container that are about a branch that has ended; what they name."""
+        named: set[int] = set()
         for field in node.type.fields if node.type is not None else ():
             pointer, value = child(node.pointer, field.name), node.raw.get(field.name)
             if field.kind is FieldKind.BODY_VALUE:
@@ -73,7 +75,18 @@ class References:
             else:
                 continue
             for name in found:
-                self._meant(name, None, env=False)
+                self._note(self._meant(name, None, env=False), named)
+        return named
+
+    def _take_concurrency(self, concurrency: Any) -> None:
+        key = concurrency.get("key") if isinstance(concurrency, dict) else None
+        for name in in_value(self._report, "/concurrency/key", key):
+            if name.root not in ("inputs", "var"):
+                message = (
+                    f"{shown(name.root)} has no value yet when a run is triggered; "
+                    "a concurrency key is made of inputs and var"
+                )
+                self._report.add(name.pointer, Code.UNRESOLVED_REFERENCE, message)
 
     def check_order(self, found: "nx.DiGraph[int]") -> None:
         """Report the references to nodes that can't have run before; in a loop they have, an iteration ago."""
@@ -94,26 +107,32 @@ class References:
     def _names(self, node: NodeSpec) -> Iterable[tuple[Name, bool]]:
         """The names in a node, each with whether it stands where env may."""
         raw, report = node.raw, self._report
-        stored = node.type is not None and node.type.container
-        for name in self._own(node):
-            yield name, not stored
+        yield from self._own(node)
         for name in in_value(report, child(node.pointer, "input_mapping"), raw.get("input_mapping")):
             yield name, False
         for name in in_value(report, child(node.pointer, "idempotency_key"), raw.get("idempotency_key")):
             yield name, False
+        rate = raw.get("rate")
+        key = rate.get("key") if isinstance(rate, dict) else None
+        for name in in_value(report, f"{node.pointer}/rate/key", key):
+            yield name, False
         for name in in_expression(report, child(node.pointer, "when"), raw.get("when"), boolean=True):
             yield name, False
 
-    def _own(self, node: NodeSpec) -> Iterable[Name]:
+    def _own(self, node: NodeSpec) -> Iterable[tuple[Name, bool]]:
         for field in node.type.fields if node.type is not None else ():
             pointer, value = child(node.pointer, field.name), node.raw.get(field.name)
             if field.kind in _RESOLVED:
-                yield from in_value(self._report, pointer, value)
+                found: Iterable[Name] = in_value(self._report, pointer, value)
             elif field.kind is FieldKind.EXPRESSION:
                 routes = node.type is not None and node.type.routes is not None
-                yield from in_expression(self._report, pointer, value, boolean=routes)
+                found = in_expression(self._report, pointer, value, boolean=routes)
             elif field.kind is FieldKind.CASES and isinstance(value, list):
-                yield from self._cases(pointer, value)
+                found = self._cases(pointer, value)
+            else:
+                continue
+            for name in found:
+                yield name, not field.stored
 
     def _cases(self, pointer: str, cases: list[Any]) -> Iterable[Name]:
         for no, case in enumerate(cases):
@@ -204,7 +223,7 @@ class References:
 
     def _why_not_env(self, field: str | None, *, here: bool) -> str | None:
         if not here:
-            return "env may be used in a node's own fields only, not in a container's; move it there"
+            return "env may be used in a node's own fields only, where the value is not stored; move it there"
         if field is None:
             return "env must be followed by a name; write env.NAME"
         if field in self._env_allow:

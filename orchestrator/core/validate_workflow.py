@@ -62,17 +62,14 @@ WORKFLOW: Mapping[str, Check] = {
     ),
     "timeout": duration(),
     "on_failure": choice("fail_fast", "continue"),
-    "concurrency": unsupported(
-        fields(
-            {
-                "key": text(),
-                "limit": integer(1, 1_000_000),
-                "on_limit": choice("queue", "reject", "cancel_oldest"),
-            },
-            ("key", "limit"),
-            what="concurrency",
-        ),
-        "concurrency",
+    "concurrency": fields(
+        {
+            "key": text(),
+            "limit": integer(1, 1_000_000),
+            "on_limit": choice("queue", "reject", "cancel_oldest"),
+        },
+        ("key", "limit"),
+        what="concurrency",
     ),
     "retry": check_retry,
 }

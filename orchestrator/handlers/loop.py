@@ -45,8 +45,8 @@ class LoopHandler:
         type="loop",
         fields=(
             Field(name="mode", kind=FieldKind.NAME, required=True, choices=tuple(LoopMode)),
-            Field(name="count", kind=FieldKind.VALUE),
-            Field(name="items", kind=FieldKind.VALUE),
+            Field(name="count", kind=FieldKind.VALUE, stored=True),
+            Field(name="items", kind=FieldKind.VALUE, stored=True),
             Field(name="condition", kind=FieldKind.BODY_EXPRESSION),
             Field(name="max_iterations", kind=FieldKind.INTEGER),
             Field(name="body", kind=FieldKind.BODY, required=True),

@@ -32,8 +32,8 @@ class ParallelHandler:
     TYPE: ClassVar[NodeType] = NodeType(
         type="parallel",
         fields=(
-            Field(name="count", kind=FieldKind.VALUE),
-            Field(name="items", kind=FieldKind.VALUE),
+            Field(name="count", kind=FieldKind.VALUE, stored=True),
+            Field(name="items", kind=FieldKind.VALUE, stored=True),
             Field(name="max_concurrency", kind=FieldKind.INTEGER),
             Field(name="body", kind=FieldKind.BODY, required=True),
             Field(name="collect", kind=FieldKind.BODY_VALUE),

@@ -22,7 +22,7 @@ class TransformHandler:
         type="transform",
         fields=(Field(name="expression", kind=FieldKind.JSONATA, required=True),),
         queue="control",
-        shape=("[[", "]]"),
+        shape=("[\\", "\\]"),
     )
 
     def __init__(self, parts: Parts) -> None:

@@ -16,12 +16,12 @@ from models.queries import runs, steps, transitions
 from models.queries.runs import RunInfo
 from models.states import RunStatus, StepStatus
 from orchestrator.core import skips, values
-from orchestrator.core.effects import Effect, Message, Wave
+from orchestrator.core.effects import Arrange, Effect, Message, Wave
 from orchestrator.core.outcome import StepError
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import Counters
 from orchestrator.core.waves import Grouping, group
-from orchestrator.services import asking, containers, counting, data, inline, stopping
+from orchestrator.services import asking, containers, counting, data, inline, lanes, stopping, telling
 from orchestrator.services.deps import Deps
 
 INLINE_LIMIT = 100
@@ -259,9 +259,12 @@ class Advance:
     def _finish(self) -> None:
         """Every step has ended: so does the run."""
         state = runs.lock(self.session, self.info.id)
-        if state is None or state.status not in (RunStatus.RUNNING, RunStatus.PAUSED):
+        if state is None or state.status not in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED):
             return
         self.stopped = True
+        self.effects.extend(telling.ended(self.session, self.info))
+        if self.info.concurrency_key is not None:
+            self.effects.append(Arrange(key=self.info.concurrency_key))
         if state.stopping == RunStatus.ABORTED:
             reason, by = state.error["message"], (state.error["details"] or {}).get("by")
             runs.move(
@@ -294,12 +297,13 @@ class Advance:
     def waves(self, *, keep: int | None = None) -> list[Effect]:
         """What is to be sent after the commit; joins that a chord's body carries on, and `keep`, are not.
 
-        What becomes ready in a paused run stays queued, unsent, until it is resumed.
+        What the window has no room for is held back; what becomes ready in a paused run waits for the resume.
         """
         if self.paused:
             return list(self.effects)
-        ready = [t.no for t in self.queued.values() if not t.in_chord and t.no != keep]
-        groups = group(self.plan, ready, chords=self.deps.chords)
+        ready = [t for t in self.queued.values() if not t.in_chord and t.no != keep]
+        going = lanes.admit(self.deps, self.info, self.plan, ready, self.session)
+        groups = group(self.plan, [t.no for t in going], chords=self.deps.chords)
         return [*self.effects, *(self._wave(grouping) for grouping in groups)]
 
     def _wave(self, grouping: Grouping) -> Wave:

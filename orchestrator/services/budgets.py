@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from models.queries import runs, steps
 from models.states import RunStatus
 from orchestrator.core.effects import Effect
+from orchestrator.services import telling
 from orchestrator.services.advance import Advance
 from orchestrator.services.deps import Deps
 
@@ -20,10 +21,13 @@ def exceed(advance: Advance, on_exceeded: str) -> None:
     if state is None or state.status is not RunStatus.RUNNING or state.stopping is not None:
         return
     runs.note(advance.session, run_id, "run.budget_exceeded", {"on_exceeded": on_exceeded})
+    advance.effects.extend(telling.spent(advance.session, advance.info))
     if on_exceeded == "pause" and advance.open_steps == 0:
         return
     if on_exceeded == "pause":
-        runs.move(advance.session, run_id, RunStatus.PAUSED, "run.paused", {"reason": "the budget is spent"})
+        told = {"reason": "the budget is spent", "with_caller": advance.info.budget_id != run_id}
+        runs.move(advance.session, run_id, RunStatus.PAUSED, "run.paused", told)
+        advance.effects.extend(telling.align(advance.session, advance.plan, run_id))
         advance.queued.clear()
         steps.unsend_all(advance.session, run_id)
         return
@@ -41,7 +45,7 @@ def refused(deps: Deps, run_id: str) -> Sequence[Effect]:
     with deps.db.transaction() as session:
         runs.lock(session, run_id)
         info = runs.info(session, run_id)
-        budget = runs.budget(session, run_id)
+        budget = None if info is None else runs.budget(session, info.budget_id)
         if info is None or budget is None:
             return ()
         plan = deps.plans.get(session, info.version_id)

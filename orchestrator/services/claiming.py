@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from models.database import Database
 from models.moves import AttemptChange, AttemptResult, Move, Transition
-from models.queries import runs, transitions
+from models.queries import runs, steps, transitions
 from models.queries.runs import RunInfo
 from models.queries.steps import Stored
 from models.states import StepStatus
@@ -44,6 +44,11 @@ class Claimed:
     @property
     def no(self) -> int:
         return self.node.no
+
+    @property
+    def default_key(self) -> str:
+        """The step's idempotency key where its node has none of its own."""
+        return f"{self.info.id}:{self.path}"
 
 
 class RunCache:
@@ -95,7 +100,7 @@ def claim(
     result = transitions.apply(session, Transition(run_id=info.id, moves=(move,), unless_stopping=True))
     if result is None or not result.moved:
         return None
-    if info.has_budget and not runs.reserve(session, info.id, reserved):
+    if info.has_budget and not runs.reserve(session, info.budget_id, reserved):
         raise BudgetRefusedError
     step = result.moved[0]
     return Claimed(
@@ -114,8 +119,31 @@ def claim(
     )
 
 
+def as_held(deps: Deps, session: Session, info: RunInfo, row: steps.Hot) -> Claimed:
+    """A step's present attempt as its worker held it, for whoever ends it in the worker's place."""
+    plan = deps.plans.get(session, info.version_id)
+    return Claimed(
+        info=info,
+        plan=plan,
+        node=effective(info, plan.at(row.no)),
+        path=row.path,
+        attempt=row.attempt,
+        tries=row.tries,
+        losses=row.losses,
+        live_in=row.live_in,
+        idempotency_key=row.idempotency_key,
+        reserved=steps.reserved(session, info.id, row.no, row.attempt),
+        queue=row.queue,
+    )
+
+
 def estimate(deps: Deps, node: PlanNode) -> int:
-    """What an attempt is expected to cost, in micro-cents."""
+    """What an attempt is expected to cost, in micro-cents.
+
+    Where it calls a run or has a body, the steps in there reserve for themselves.
+    """
+    if node.calls or node.body is not None:
+        return 0
     cents, type_ = node.estimate_cents, deps.types.get(node.type)
     if cents is None:
         cents = (

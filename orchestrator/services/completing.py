@@ -17,10 +17,10 @@ from models.queries.steps import Stored
 from models.states import RUN_TERMINAL, RunStatus, StepStatus
 from orchestrator.core import conditions, decide, retry
 from orchestrator.core.effects import Effect, Timer
-from orchestrator.core.outcome import Cancelled, Failed, Paused, Succeeded, Waiting
+from orchestrator.core.outcome import Call, Cancelled, Failed, Paused, Succeeded, Waiting
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.waves import group
-from orchestrator.services import attempts, budgets, claiming, containers, inline
+from orchestrator.services import attempts, budgets, claiming, containers, inline, telling
 from orchestrator.services.advance import Advance
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.deps import Deps
@@ -42,22 +42,20 @@ Done = Performed | inline.Inlined | inline.Contained
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What is written when a body has ended."""
+    """What is written when a body has ended. `source`: a parked step is completed out of `waiting`."""
 
     deps: Deps
     claimed: Claimed
+    source: StepStatus = StepStatus.RUNNING
     in_chord: bool = False
     go_on: bool = False
 
-    def write(
-        self, session: Session, done: Done
-    ) -> tuple[Sequence[Effect], Claimed | None]:
+    def write(self, session: Session, done: Done) -> tuple[Sequence[Effect], Claimed | None]:
         """Complete the step and advance its run; the effects, and the step that this worker goes on with."""
         advance = Advance(deps=self.deps, session=session, plan=self.claimed.plan, info=self.claimed.info)
         advance.held = self._overspends(session, done)
         if not self._interpret(advance, done):
-            self._late(session, done)
-            return advance.effects, None
+            return self._late(session, done), None
         self._settle(advance, done)
         advance.release()
         following = self._following(advance, done) if self.go_on else None
@@ -94,7 +92,10 @@ class Completion:
                 return self._aborted(advance, done)
             case Waiting(reason=reason, seconds=seconds):
                 due = None if seconds is None else self.deps.clock.now() + seconds
-                return self._park(advance, done, reason, due, {"reason": reason})
+                parked = self._park(advance, done, reason, due, {"reason": reason})
+                if parked and done.outcome.call is not None:
+                    self._call(advance, done.outcome.call)
+                return parked
             case Paused(reason=reason, expected_input=expected):
                 more = {"reason": reason, "pauses": True, "expected_input": expected}
                 parked = self._park(advance, done, reason, None, more)
@@ -106,6 +107,8 @@ class Completion:
                         "run.paused",
                         {"reason": reason},
                     )
+                    told = telling.align(advance.session, advance.plan, advance.info.id)
+                    advance.effects.extend(told)
                 return parked
             case Cancelled():
                 return self._given_back(advance)
@@ -193,6 +196,11 @@ class Completion:
         )
         return self._parked(advance, move, due)
 
+    def _call(self, advance: Advance, call: Call) -> None:
+        claimed = self.claimed
+        told = telling.call(advance.session, advance.info.id, claimed.no, claimed.attempt, call)
+        advance.effects.append(told)
+
     def _parked(self, advance: Advance, move: Move, due: float | None) -> bool:
         """The step ends its message without being decided: joins leave their chord."""
         began = advance.start(
@@ -249,7 +257,7 @@ class Completion:
         return Move(
             no=self.claimed.no,
             fence=self.claimed.attempt,
-            sources=(StepStatus.RUNNING,),
+            sources=(self.source,),
             to=to,
             event=event,
             more=more,
@@ -270,20 +278,27 @@ class Completion:
 
     def _overspends(self, session: Session, done: Done) -> bool:
         """Whether this step spends more than is left; its move comes first, and must start nothing then."""
-        if not self.claimed.info.has_budget:
+        if not self._pays:
             return False
         runs.lock(session, self.claimed.info.id)
-        budget = runs.budget(session, self.claimed.info.id)
+        budget = runs.budget(session, self.claimed.info.budget_id)
         return budget is not None and budget.spent_microcents + self._paid(done) > budget.limit_microcents
+
+    @property
+    def _pays(self) -> bool:
+        """Whether the budget pays for this step: what is called has paid for itself."""
+        return self.claimed.info.has_budget and not self.claimed.node.calls
 
     def _paid(self, done: Done) -> int:
         return attempts.cost(self.deps, self.claimed, done) if isinstance(done, Performed) else 0
 
     def _settle(self, advance: Advance, done: Done) -> None:
-        if not self.claimed.info.has_budget:
+        """Pay for what has ended; a step that parks keeps its reservation, for its work goes on elsewhere."""
+        parked = any(moved.status is StepStatus.WAITING for moved in advance.moved)
+        if parked or not self._pays:
             return
         paid = self._paid(done)
-        budget = runs.settle(advance.session, advance.info.id, self.claimed.reserved, paid)
+        budget = runs.settle(advance.session, advance.info.budget_id, self.claimed.reserved, paid)
         if budget is not None and budget.exceeded:
             budgets.exceed(advance, budget.on_exceeded)
 
@@ -306,7 +321,7 @@ class Completion:
         for target in ready:
             node = plan.at(target.no)
             own = node.queue == self.claimed.queue or node.inline
-            if target.no in free and own and (len(ready) == 1 or not node.slow):
+            if target.no in free and own and not node.gated and (len(ready) == 1 or not node.slow):
                 return target
         return None
 
@@ -324,12 +339,12 @@ class Completion:
             ),
         )
 
-    def _late(self, session: Session, done: Done) -> None:
+    def _late(self, session: Session, done: Done) -> Sequence[Effect]:
         """The fence rose meanwhile: record the attempt and what it cost; it moves nothing."""
         claimed = self.claimed
         _log.warning("attempt fenced out", run=claimed.info.id, step=claimed.path, attempt=claimed.attempt)
         if not isinstance(done, Performed) or isinstance(done.outcome, Cancelled):
-            return
+            return ()
         state = runs.lock(session, claimed.info.id)
         result = attempts.result(self.deps, claimed, done, "fenced")
         values = {
@@ -344,14 +359,18 @@ class Completion:
         values["cost_microcents"] = result.cost
         if steps.record_late(session, claimed.info.id, claimed.no, claimed.attempt, values):
             runs.add_cost(session, claimed.info.id, extra)
-            runs.settle(session, claimed.info.id, 0, extra)
-            if state is not None and state.status not in RUN_TERMINAL:
+            if self._pays:
+                runs.settle(session, claimed.info.budget_id, 0, extra)
+            if state is not None and state.status in RUN_TERMINAL:
+                return telling.ended(session, claimed.info) if extra else ()
+            if state is not None:
                 runs.note(
                     session,
                     claimed.info.id,
                     "step.fenced",
                     {"step": claimed.path, "attempt": claimed.attempt},
                 )
+        return ()
 
 
 def _all_live(plan: Plan, node: PlanNode, digits: str) -> bool:

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from models.database import Database
@@ -12,9 +12,10 @@ from orchestrator.core.document import Limits
 from orchestrator.core.nodetype import NodeType
 from orchestrator.drivers.gateways import Gateways
 from orchestrator.drivers.outbound import GuardedOutbound
-from orchestrator.ports import Clock, Gateway, NodeHandler, Outbound, Parts
+from orchestrator.ports import Clock, ForeignTasks, Gateway, NodeHandler, NoForeignTasks, Outbound, Parts
 from orchestrator.services import clock as clocks
 from orchestrator.services.plans import PlanCache
+from orchestrator.services.windows import Windows
 from orchestrator.settings import Settings
 
 
@@ -30,10 +31,14 @@ class Deps:
     gateway: Gateway
     outbound: Outbound
     process: str
+    foreign: ForeignTasks = field(default_factory=NoForeignTasks)
+    windows: Windows = field(default_factory=Windows)
 
     @cached_property
     def handlers(self) -> Mapping[str, NodeHandler]:
-        parts = Parts(settings=self.settings, gateway=self.gateway, outbound=self.outbound)
+        parts = Parts(
+            settings=self.settings, gateway=self.gateway, outbound=self.outbound, foreign=self.foreign
+        )
         return registry.make_handlers(parts)
 
     @cached_property
@@ -58,8 +63,8 @@ class Deps:
         self.db.close()
 
 
-def build(settings: Settings, *, pool_size: int = 10) -> Deps:
-    """The parts of this process. Call it after a fork."""
+def build(settings: Settings, *, pool_size: int = 10, foreign: ForeignTasks | None = None) -> Deps:
+    """The parts of this process; `foreign` where it has a broker. Call it after a fork."""
     db = Database(settings.database, pool_size=pool_size)
     return Deps(
         settings=settings,
@@ -70,4 +75,5 @@ def build(settings: Settings, *, pool_size: int = 10) -> Deps:
         gateway=Gateways(settings),
         outbound=GuardedOutbound(settings.http_allow),
         process=f"{socket.gethostname()}:{os.getpid()}",
+        foreign=foreign or NoForeignTasks(),
     )

@@ -37,6 +37,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield database
     yield _checked("broker", lambda: reach(settings.broker))
     yield _checked("result_backend", lambda: reach(settings.results or ""))
+    yield foreign_results(settings)
     if database.ok:
         yield from _alive(settings)
 
@@ -44,6 +45,19 @@ def examine(settings: Settings) -> Iterator[Check]:
 def fan_in(settings: Settings) -> str:
     """How slow members of one join are sent: `chord` where the result backend joins natively, else `group`."""
     return "chord" if settings.joins_natively else "group"
+
+
+def foreign_results(settings: Settings) -> Check:
+    """Whether workers of other applications can put results where `celery` nodes read them."""
+    shown = hidden(settings.results)
+    detail = f"to be set in other applications: {shown}"
+    if not settings.shares_results:
+        detail = (
+            "none is shared, so celery nodes fail; for them set ORCHESTRATOR_RESULT_BACKEND to a Redis URL"
+        )
+    elif (settings.results or "").startswith("db+"):
+        detail += "; it holds pickles: whoever writes there runs code here, Redis is safer"
+    return Check(name="foreign_results", ok=True, detail=detail)
 
 
 def hidden(url: str | None) -> str | None:

@@ -6,6 +6,8 @@ from models.states import RUN_TERMINAL, StepStatus
 from models.step import Attempt
 from orchestrator.services.fsck_record import Check, Record, Violation
 
+_HOLDS = (StepStatus.RUNNING, StepStatus.WAITING)
+
 
 def reservations_fit(record: Record) -> Iterator[Violation]:
     """At each start spent + reserved ≤ limit. Before the last resume the limit may have been another one."""
@@ -31,7 +33,7 @@ def _held(record: Record) -> Iterator[tuple[int, str | None, int]]:
             held += attempt.cost_microcents - attempt.reserved_microcents if attempt else 0
         if change is None:
             continue
-        if change.before.status is StepStatus.RUNNING:
+        if change.before.status in _HOLDS and change.after.status is not StepStatus.WAITING:
             ended = _attempt(record, change.path, change.before.attempt)
             held += _paid(ended) - ended.reserved_microcents if ended else 0
         if change.after.status is StepStatus.RUNNING:
@@ -41,8 +43,11 @@ def _held(record: Record) -> Iterator[tuple[int, str | None, int]]:
 
 
 def _attempt(record: Record, path: str | None, number: int | None) -> Attempt | None:
+    """An attempt that the budget pays for; one that called a run is none, since that pays for itself."""
     step = record.by_path.get(path or "")
-    return None if step is None else record.attempts.get((step.no, number or 0))
+    if step is None or record.plan.at(step.no).calls:
+        return None
+    return record.attempts.get((step.no, number or 0))
 
 
 def _paid(attempt: Attempt) -> int:
@@ -51,22 +56,33 @@ def _paid(attempt: Attempt) -> int:
 
 
 def sums_agree(record: Record) -> Iterator[Violation]:
-    """The run's cost is its attempts'; a budget holds what runs, nothing at the end, and has spent the cost."""
-    run, budget = record.rows.run, record.rows.budget
+    """The run's cost is its attempts'; a budget holds what runs or is parked, nothing at the end, and has spent
+    the cost, in the run and in all that it calls."""
+    run, budget, drawn = record.rows.run, record.rows.budget, record.rows.drawn
     cost = sum(attempt.cost_microcents for attempt in record.rows.attempts)
     if run.cost_microcents != cost:
         yield record.broken(5, f"the run cost {run.cost_microcents} micro-cents, its attempts {cost}")
-    if budget is None:
+    if budget is None or drawn is None:
         return
-    reserved = sum(a.reserved_microcents for a in record.rows.attempts if a.status == "running")
-    if budget.reserved_microcents != reserved:
+    if budget.reserved_microcents != drawn.reserved:
         yield record.broken(
-            5, f"{budget.reserved_microcents} micro-cents are reserved, what runs holds {reserved}"
+            5, f"{budget.reserved_microcents} micro-cents are reserved, what runs holds {drawn.reserved}"
         )
-    if run.status in RUN_TERMINAL and budget.reserved_microcents != 0:
+    if drawn.open == 0 and budget.reserved_microcents != 0:
         yield record.broken(5, f"{budget.reserved_microcents} micro-cents are reserved after the end")
-    if budget.spent_microcents != cost:
-        yield record.broken(5, f"{budget.spent_microcents} micro-cents are spent, attempts cost {cost}")
+    if budget.spent_microcents != drawn.cost:
+        yield record.broken(5, f"{budget.spent_microcents} micro-cents are spent, attempts cost {drawn.cost}")
 
 
-COSTS: tuple[Check, ...] = (reservations_fit, sums_agree)
+def cost_is_brought_up(record: Record) -> Iterator[Violation]:
+    """What a called run has cost is the cost of the attempt that called it, once that knows."""
+    run, found = record.rows.run, record.rows.brought_up
+    if found is None or run.status not in RUN_TERMINAL or record.rows.outbox:
+        return
+    if found != run.cost_microcents:
+        yield record.broken(
+            5, f"it cost {run.cost_microcents} micro-cents, which count for {found} at its caller"
+        )
+
+
+COSTS: tuple[Check, ...] = (reservations_fit, sums_agree, cost_is_brought_up)

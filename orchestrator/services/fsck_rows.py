@@ -6,7 +6,9 @@ from datetime import datetime
 
 from models.states import RUN_TERMINAL, STEP_TERMINAL, RunStatus, StepStatus
 from models.step import Step
+from orchestrator.core import lanes
 from orchestrator.core.definition import digest
+from orchestrator.core.lanes import Kind
 from orchestrator.services.fsck_record import Check, Record, Violation
 
 OVERDUE_SECONDS = 30.0
@@ -99,6 +101,8 @@ def _overdue(record: Record, step: Step) -> str | None:
     if status in (StepStatus.WAITING, StepStatus.RETRYING) and _late_virtually(record, step.due_at):
         return "its timer is due"
     waits = status == StepStatus.QUEUED and step.sent_at is None and _late(step.queued_at, now)
+    if waits and step.lane is not None and lanes.parse(step.lane).kind is not Kind.QUEUE:
+        return None  # for a slot, or by a rate: however long it takes
     if waits and record.rows.run.stopping is None and not record.rows.sent.get(step.queue):
         return "was never sent, with room in its queue"
     return None

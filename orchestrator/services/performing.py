@@ -62,13 +62,32 @@ def perform(deps: Deps, claimed: Claimed) -> Performed:
         input_digest=data.digest(ctx.input),
         dispatched=True,
     )
-    match kept.outcome:
+    return _judged(deps, claimed, names, kept)
+
+
+def taken(deps: Deps, claimed: Claimed, said: Succeeded | Failed) -> Performed:
+    """What is taken of an outcome that came from outside for a parked attempt: as if its handler had said it.
+
+    Raises OUTAGES, what the database raises.
+    """
+    names = names_of(deps, claimed)
+    outcome = asking.terms(deps, names.secrets()).accept(said)
+    return _judged(deps, claimed, names, Performed(outcome=outcome, dispatched=True))
+
+
+def _judged(deps: Deps, claimed: Claimed, names: Names, done: Performed) -> Performed:
+    match done.outcome:
         case Succeeded() as outcome:
-            return _accept_output(deps, claimed, names, kept, outcome)
+            return _accept_output(deps, claimed, names, done, outcome)
         case Failed():
-            return replace(kept, digits=decide.edges_on_failure(claimed.node))
+            return replace(done, digits=decide.edges_on_failure(claimed.node))
+        case Waiting(call=call) if call is not None and not claimed.node.calls:
+            message = (
+                f"the type {claimed.node.type} calls a run and does not say so; declare it with calls=True"
+            )
+            return _refused(done, claimed, ErrorCode.INTERNAL, message)
         case Waiting() | Paused() | Cancelled():
-            return kept
+            return done
 
 
 def names_of(deps: Deps, claimed: Claimed) -> Names:
@@ -94,6 +113,8 @@ def prepare(deps: Deps, claimed: Claimed, names: Names) -> tuple[StepContext, di
     """A handler's context and the resolved `input_mapping`. Raises OrchestratorError for what can't resolve."""
     node = claimed.node
     resolved = None
+    if node.rate is not None:
+        values.resolve(node.rate["key"], names.without_env())  # one that has no value fails the step
     if node.input_mapping is not None:
         resolved = values.resolve(dict(node.input_mapping), names.without_env())
     given = names.chained(node, claimed.live_in) | (resolved or {})
@@ -112,6 +133,7 @@ def prepare(deps: Deps, claimed: Claimed, names: Names) -> tuple[StepContext, di
         deadline=None if node.timeout is None else time.monotonic() + node.timeout,
         cancelled=claimed.given_up,
         lost=_lost(deps, claimed),
+        no=claimed.no,
     )
     return ctx, resolved
 
@@ -128,7 +150,7 @@ def _idempotency_key(deps: Deps, claimed: Claimed, names: Names) -> str:
     if claimed.idempotency_key is not None:
         return claimed.idempotency_key
     if claimed.node.idempotency_key is None:
-        return f"{claimed.info.id}:{claimed.path}"
+        return claimed.default_key
     key = values.resolve(claimed.node.idempotency_key, names.without_env())
     text = key if isinstance(key, str) else dump_json(key)
     if claimed.plan.branch(claimed.no):

@@ -20,6 +20,11 @@ class PlanCache:
         self._lock = threading.Lock()
         self._loading = threading.Lock()
 
+    def known(self, version_id: str) -> Plan | None:
+        """The plan of a version, if it is at hand."""
+        with self._lock:
+            return self._plans.get(version_id)
+
     def get(self, session: Session, version_id: str) -> Plan:
         """The plan of a version. Raises NotFoundError."""
         with self._lock:

@@ -53,7 +53,7 @@ def in_session(session: Session, deps: Deps, row: Found) -> dict[str, Any]:
     return {
         **_name(found_run, workflow, version),
         "inputs": run_data.inputs,
-        "outputs": _outputs(session, deps, found_run, run_data),
+        "outputs": outputs(session, deps, found_run, run_data),
         "variables": run_data.variables,
         **_course(found_run, run_data.labels),
         "step_counts": queries.step_counts(session, found_run.id),
@@ -141,7 +141,8 @@ def _course(found_run: Run, labels: Any) -> dict[str, Any]:
     }
 
 
-def _outputs(session: Session, deps: Deps, found_run: Run, run_data: RunData) -> Any:
+def outputs(session: Session, deps: Deps, found_run: Run, run_data: RunData) -> Any:
+    """A run's outputs: those of its definition, else those of its terminal nodes; None unless it succeeded."""
     if found_run.status != RunStatus.SUCCESS:
         return None
     if run_data.outputs is not None:

@@ -3,29 +3,31 @@
 Every function owns its transaction and returns effects; the caller sends them after it has returned.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from models.base import uuid7
 from models.errors import BudgetExceededError, ConflictError, InvalidError, NotFoundError, Problem
-from models.moves import Transition
-from models.queries import runs, steps, sweeps, workflows
+from models.queries import calls, runs, steps, workflows
 from models.queries.dialect import as_id
 from models.queries.runs import RunInfo, RunState
 from models.queries.workflows import Runnable
 from models.states import RUN_TERMINAL, RunStatus
 from models.workflow import WorkflowVersion
-from orchestrator.core import decide, schema
-from orchestrator.core.effects import Effect
+from orchestrator.core import schema
+from orchestrator.core.effects import Arrange, Effect
+from orchestrator.core.outcome import Call
 from orchestrator.core.plan import Plan
-from orchestrator.services import waking
+from orchestrator.services import concurrency, links, pausing, telling
 from orchestrator.services.actors import Actor
 from orchestrator.services.advance import Advance
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
+from orchestrator.services.links import Link
 
 MICROCENTS = 1_000_000
 
@@ -54,23 +56,39 @@ class Created:
 def create(deps: Deps, actor: Actor, workflow: str, trigger: Trigger, once: Once | None = None) -> Created:
     """Start a run of a workflow (by id or name) in one transaction: rows, events, first ready set.
 
-    Raises NotFoundError (workflow, version), ConflictError (archived), InvalidError (inputs that the schema
-    refuses, with pointers below /inputs), BudgetExceededError (the estimate is above the limit).
+    Raises NotFoundError (workflow, version), ConflictError (archived, or its concurrency key refuses it),
+    InvalidError (inputs that the schema refuses, with pointers below /inputs),
+    BudgetExceededError (the estimate is above the limit).
     """
     with deps.db.transaction() as session:
         if once is not None and (earlier := once.begin(session)) is not None:
             return Created(run_id=earlier["id"])
-        found = workflows.version(session, actor.workspace_id, workflow, trigger.version)
-        if found is None:
-            raise NotFoundError(_missing(workflow, trigger.version))
-        if found.archived_at is not None:
-            raise ConflictError(f"workflow {found.name!r} is archived; PUT its definition again to run it")
+        found = _runnable(session, actor, workflow, trigger.version)
         plan = deps.plans.get(session, found.version.id)
         _check(plan, found.version, trigger)
-        created = _create(deps, session, actor, plan, found, trigger)
+        created = _create(deps, session, actor, plan, found, trigger, uuid7())
         if once is not None:
             once.finish(session, {"id": created.run_id})
     return created
+
+
+def create_called(
+    deps: Deps, session: Session, actor: Actor, call: Call, trigger: Trigger, link: Link
+) -> Sequence[Effect]:
+    """Start the run that a step calls, in the caller's transaction. Raises what `create` raises."""
+    found = _runnable(session, actor, call.workflow, call.version)
+    plan = deps.plans.get(session, found.version.id)
+    _check(plan, found.version, trigger, link)
+    return _create(deps, session, actor, plan, found, trigger, call.run_id, link).effects
+
+
+def _runnable(session: Session, actor: Actor, workflow: str, version: int | None) -> Runnable:
+    found = workflows.version(session, actor.workspace_id, workflow, version)
+    if found is None:
+        raise NotFoundError(_missing(workflow, version))
+    if found.archived_at is not None:
+        raise ConflictError(f"workflow {found.name!r} is archived; PUT its definition again to run it")
+    return found
 
 
 def _missing(workflow: str, version: int | None) -> str:
@@ -81,7 +99,7 @@ def _missing(workflow: str, version: int | None) -> str:
     )
 
 
-def _check(plan: Plan, version: WorkflowVersion, trigger: Trigger) -> None:
+def _check(plan: Plan, version: WorkflowVersion, trigger: Trigger, link: Link | None = None) -> None:
     problems: list[Problem] = []
     if plan.inputs_schema is not None:
         problems += schema.problems(plan.inputs_schema, trigger.inputs, "/inputs")
@@ -97,7 +115,7 @@ def _check(plan: Plan, version: WorkflowVersion, trigger: Trigger) -> None:
             )
     if problems:
         raise InvalidError("the run's inputs are refused; nothing was started", problems)
-    limit = (trigger.budget or {}).get("limit_cents", plan.budget_cents)
+    limit = None if links.draws(link) else (trigger.budget or {}).get("limit_cents", plan.budget_cents)
     if limit is not None and version.estimated_cost_cents > limit:
         raise BudgetExceededError(
             f"the estimate is {version.estimated_cost_cents} cents, above the budget of {limit} cents; "
@@ -112,10 +130,14 @@ def _create(
     plan: Plan,
     found: Runnable,
     trigger: Trigger,
+    run_id: str,
+    link: Link | None = None,
 ) -> Created:
-    run_id = uuid7()
-    budget = _budget(plan, trigger)
+    budget = None if links.draws(link) else _budget(plan, trigger)
+    has_budget = budget is not None or links.draws(link)
     variables = dict(plan.variables) | trigger.variables
+    key = concurrency.key_of(plan, found.workflow_id, trigger.inputs, variables)
+    starts = key is None or concurrency.may_start(session, plan, key)
     labels = dict(plan.labels) | trigger.labels
     run = {
         "id": run_id,
@@ -126,11 +148,13 @@ def _create(
         "seq": 1,
         "open_steps": plan.width,
         "priority": trigger.priority,
-        "has_budget": budget is not None,
+        "has_budget": has_budget,
         "cost_microcents": 0,
+        "concurrency_key": key,
         "timeout_at": None
-        if plan.timeout is None
+        if plan.timeout is None or not starts
         else datetime.fromtimestamp(deps.clock.now() + plan.timeout, UTC),
+        **links.columns(link),
     }
     kept = {
         "inputs": trigger.inputs,
@@ -149,23 +173,28 @@ def _create(
             "version": found.version.number,
             "nodes": plan.width,
             "variables": variables,
+            **({} if link is None else {"caller": {"run_id": link.run_id, "step": link.step}}),
         },
         actor=actor.name,
     )
     steps.insert_all(session, run_id, plan.step_rows)
-    runs.move(session, run_id, RunStatus.RUNNING, "run.started")
     info = RunInfo(
         id=run_id,
         workspace_id=actor.workspace_id,
         workflow=found.name,
         version_id=found.version.id,
-        has_budget=budget is not None,
+        has_budget=has_budget,
         priority=trigger.priority,
         inputs=trigger.inputs,
         overrides=trigger.overrides,
+        concurrency_key=key,
+        **links.columns(link),
     )
     advance = Advance(deps=deps, session=session, plan=plan, info=info)
-    advance.start(Transition(run_id=run_id, decisions=decide.starting(plan)))
+    if not starts:
+        assert key is not None
+        return Created(run_id=run_id, effects=(Arrange(key=key),))
+    concurrency.begin(session, advance, paused=link is not None and link.paused)
     return Created(run_id=run_id, effects=tuple(advance.waves()))
 
 
@@ -202,18 +231,21 @@ def abort(deps: Deps, actor: Actor, run_id: str, reason: str, once: Once | None 
         return list(advance.effects)
 
 
-def pause(deps: Deps, actor: Actor, run_id: str, reason: str, once: Once | None = None) -> None:
+def pause(deps: Deps, actor: Actor, run_id: str, reason: str, once: Once | None = None) -> list[Effect]:
     """Pause a run: nothing more starts, what runs ends. Raises NotFoundError, ConflictError."""
     guard = once or Once()
     with deps.db.transaction() as session:
         if guard.begin(session) is not None:
-            return
-        state, _ = _locked(deps, session, actor, run_id)
-        if state.status is not RunStatus.PAUSED and not runs.move(
-            session, run_id, RunStatus.PAUSED, "run.paused", {"reason": reason}, actor=actor.name
-        ):
+            return []
+        state, advance = _locked(deps, session, actor, run_id)
+        if state.status is RunStatus.PAUSED:
+            pass
+        elif runs.move(session, run_id, RunStatus.PAUSED, "run.paused", {"reason": reason}, actor=actor.name):
+            advance.effects.extend(telling.align(session, advance.plan, run_id))
+        else:
             raise ConflictError(f"run {run_id} is {state.status}; only a running one can be paused")
         guard.finish(session, {"id": run_id})
+        return advance.effects
 
 
 def resume(
@@ -235,41 +267,28 @@ def resume(
         state, advance = _locked(deps, session, actor, run_id)
         if state.status is not RunStatus.PAUSED:
             raise ConflictError(f"run {run_id} is {state.status}; only a paused one can be resumed")
+        _check_caller(session, advance.info)
         if budget is not None:
-            runs.raise_budget(session, run_id, budget["limit_cents"] * MICROCENTS)
-        _check_budget(session, run_id)
-        _put_off_timeout(deps, session, run_id, state)
-        runs.move(session, run_id, RunStatus.RUNNING, "run.resumed", actor=actor.name)
-        for row in steps.paused(session, run_id):
-            _check_input(row.expected, given or {})
-            waking.complete(advance, row.no, row.attempt, given or {})
-        advance.queued.update((t.no, t) for t in steps.release(session, run_id))
-        effects = advance.waves()
+            runs.raise_budget(session, advance.info.budget_id, budget["limit_cents"] * MICROCENTS)
+        _check_budget(session, advance.info)
+        effects = pausing.go_on(advance, state, given or {}, actor=actor.name)
         guard.finish(session, {"id": run_id})
         return effects
 
 
-def _put_off_timeout(deps: Deps, session: Session, run_id: str, state: RunState) -> None:
-    """The run's timeout has stood still while it was paused."""
-    if state.timeout_at is not None:
-        real = sweeps.clock(session) - runs.paused_at(session, run_id).timestamp()
-        paused = timedelta(seconds=real / deps.clock.real(1.0))
-        runs.set_timeout(session, run_id, state.timeout_at + paused)
+def _check_caller(session: Session, info: RunInfo) -> None:
+    caller = None if info.detached else info.parent_run_id
+    if caller is not None and calls.status(session, caller) == RunStatus.PAUSED:
+        raise ConflictError(f"run {info.id} is paused with run {caller}, which called it; resume that one")
 
 
-def _check_budget(session: Session, run_id: str) -> None:
-    budget = runs.budget(session, run_id)
+def _check_budget(session: Session, info: RunInfo) -> None:
+    run_id, budget = info.id, runs.budget(session, info.budget_id) if info.has_budget else None
     if budget is not None and budget.exceeded:
         raise ConflictError(
             f"run {run_id} has spent {budget.spent_microcents / MICROCENTS:g} cents of "
             f"{budget.limit_microcents / MICROCENTS:g}; resume it with budget.limit_cents above what is spent"
         )
-
-
-def _check_input(expected: Any, given: dict[str, Any]) -> None:
-    problems = schema.problems(expected, given, "/input") if expected is not None else []
-    if problems:
-        raise InvalidError("the input is refused by the step's schema; the run stays paused", problems)
 
 
 def _locked(deps: Deps, session: Session, actor: Actor, run_id: str) -> tuple[RunState, Advance]:

@@ -12,8 +12,8 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from models.errors import NotFoundError
+from models.queries import calls, runs
 from models.queries import run_views as queries
-from models.queries import runs
 from models.run import Run
 from models.states import StepStatus
 from models.step import Step
@@ -23,18 +23,24 @@ from orchestrator.services.data import Names
 from orchestrator.services.deps import Deps
 from orchestrator.services.paging import PageRequest
 from orchestrator.services.shapes import moment
+from orchestrator.services.waiting import Waiting
 
 Attempts = Sequence[Row[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shelf:
-    """What the steps of one answer are shown from, loaded at once for all of them."""
+    """What the steps of one answer are shown from, loaded at once for all of them.
+
+    called: the run that an attempt called, by the step's path and its number.
+    """
 
     run: Run
     plan: Plan
     names: Names
+    waiting: Waiting
     attempts: dict[int, list[Row[Any]]]
+    called: dict[tuple[str, int], str]
 
 
 def page(session: Session, deps: Deps, run: Run, request: PageRequest) -> dict[str, Any]:
@@ -55,7 +61,7 @@ def one(session: Session, deps: Deps, run: Run, path: str) -> dict[str, Any]:
     if step is None:
         raise NotFoundError(f"The run {run.id} has no step {path!r}; GET /api/runs/{run.id}/steps lists them")
     shelf = _shelf(session, deps, run, [step])
-    log = [_attempt_view(row) for row in shelf.attempts[step.no]]
+    log = [_attempt_view(row) | _called(shelf, step, row.number) for row in shelf.attempts[step.no]]
     return {**_view(shelf, step), "attempt_log": log}
 
 
@@ -69,7 +75,10 @@ def _shelf(session: Session, deps: Deps, run: Run, steps: Sequence[Step]) -> _Sh
     attempts: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in queries.attempts(session, run.id, numbers):
         attempts[row.no].append(row)
-    return _Shelf(run=run, plan=plan, names=names, attempts=attempts)
+    waiting = Waiting(session=session, deps=deps, run=run, plan=plan, names=names)
+    calling = [step.path for step in steps if plan.at(step.no).calls]
+    called = calls.by_steps(session, run.id, calling) if calling else {}
+    return _Shelf(run=run, plan=plan, names=names, waiting=waiting, attempts=attempts, called=called)
 
 
 def _view(shelf: _Shelf, step: Step) -> dict[str, Any]:
@@ -89,11 +98,18 @@ def _view(shelf: _Shelf, step: Step) -> dict[str, Any]:
         "model": _last(tries, "model"),
         "tokens": _tokens(tries),
         "cost_microcents": sum(row.cost_microcents for row in tries),
-        "waiting_for": step.waiting_for,
+        "waiting_for": shelf.waiting.reason(step),
+        **_called(shelf, step, tries[-1].number if tries else 0),
         "created_at": moment(shelf.run.created_at),
         "started_at": moment(step.started_at),
         "finished_at": moment(step.finished_at),
     }
+
+
+def _called(shelf: _Shelf, step: Step, attempt: int) -> dict[str, str | None]:
+    """The run that an attempt has called; of a step that calls none, nothing."""
+    calls_one = shelf.plan.at(step.no).calls
+    return {"called_run_id": shelf.called.get((step.path, attempt))} if calls_one else {}
 
 
 def _input(shelf: _Shelf, step: Step, tries: Attempts) -> dict[str, Any] | None:

@@ -10,8 +10,10 @@ from models.database import OUTAGES
 from models.moves import Target, Transition
 from models.queries import transitions
 from models.queries.leases import Held
+from models.queries.runs import RunInfo
 from orchestrator.core.effects import Effect, Message, Wave
-from orchestrator.services import budgets, claiming, inline
+from orchestrator.core.plan import Plan
+from orchestrator.services import budgets, claiming, gates, inline, lanes
 from orchestrator.services.advance import message
 from orchestrator.services.claiming import BudgetRefusedError, Claimed, RunCache
 from orchestrator.services.completing import Completion, Done
@@ -44,11 +46,15 @@ class Carrier:
         """
         until = time.monotonic() + CONTINUE_SECONDS
         claimed = self._claim(look)
+        first = True
         while claimed is not None:
             crash_point("after_claim")
             held = Held(claimed.info.id, claimed.no, claimed.attempt)
             claimed = replace(claimed, given_up=self.keeper.hold(held))
             try:
+                if first:
+                    self._made_room(claimed.info, claimed.queue)
+                    first = False
                 performed = self._perform(claimed)
                 crash_point("after_effect")
                 go_on = not in_chord and time.monotonic() < until
@@ -56,17 +62,48 @@ class Carrier:
             finally:
                 self.keeper.release(held)
 
+    def _made_room(self, info: RunInfo, queue: str) -> None:
+        """A message was taken from its dispatch window: send what follows it."""
+        self._released(lambda: lanes.after_claim(self.deps, info.workspace_id, queue))
+
+    def _released(self, found: Callable[[], Sequence[Effect]]) -> None:
+        """Send what has room now; where that can't be found out, a sweep does it."""
+        try:
+            self.send(found())
+        except OUTAGES as error:
+            _log.warning("nothing released", reason=type(error).__name__)
+
     def _claim(self, look: Message) -> Claimed | None:
         info = self.runs.get(self.deps.db, look.run_id)
         if info is None:
             return None
+        plan = self._plan(info)
         begin = self.deps.db.transaction if info.has_budget else self.deps.db.single
         try:
+            if plan.at(look.no).gated:
+                return self._claim_gated(info, plan, look)
             with self.turns.of(info.id), begin() as session:
                 return claiming.claim(self.deps, session, info, look.no, look.attempt)
         except BudgetRefusedError:
             self.send(budgets.refused(self.deps, look.run_id))
             return None
+
+    def _plan(self, info: RunInfo) -> Plan:
+        found = self.deps.plans.known(info.version_id)
+        if found is not None:
+            return found
+        with self.deps.db.glance() as session:
+            return self.deps.plans.get(session, info.version_id)
+
+    def _claim_gated(self, info: RunInfo, plan: Plan, look: Message) -> Claimed | None:
+        passing = gates.of(self.deps, info, plan, look)
+        with self.turns.of(info.id), self.deps.db.transaction() as session:
+            found = gates.claim(self.deps, session, info, plan, look, passing)
+        if found is None or isinstance(found, Claimed):
+            return found
+        self.send(found)
+        self._made_room(info, plan.at(look.no).queue)
+        return None
 
     def _perform(self, claimed: Claimed) -> Done:
         if claimed.node.body is not None:
@@ -88,6 +125,8 @@ class Carrier:
             effects, following = self._stored(completion, failed_to_store(claimed, error))
         crash_point("after_commit")
         self.send(effects)
+        if claimed.node.pool is not None:
+            self._released(lambda: lanes.after_end(self.deps, claimed))
         return following
 
     def _stored(
@@ -144,7 +183,8 @@ class Carrier:
             with self.turns.of(info.id), self.deps.db.single() as session:
                 known = completion.known(done)
                 following = claiming.claim(self.deps, session, info, target.no, target.attempt, known=known)
-        rest = [t for t in queued if not t.in_chord and (following is None or t is not target)]
+        ready = [t for t in queued if not t.in_chord and (following is None or t is not target)]
+        rest = lanes.admit(self.deps, info, completion.claimed.plan, ready)
         return ([Wave(messages=tuple(message(info, t) for t in rest))] if rest else []), following
 
 

@@ -17,8 +17,10 @@ from orchestrator.core import decide
 from orchestrator.core.effects import Effect, Stop
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import CHUNK
-from orchestrator.services import claiming, counting
+from orchestrator.services import claiming, counting, telling
 from orchestrator.services.deps import Deps
+
+_HOLDS = (StepStatus.RUNNING, StepStatus.WAITING)  # an attempt that has begun, and what it reserved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,9 @@ def stop(
     deps: Deps, session: Session, plan: Plan, info: RunInfo, status: RunStatus, *, spare_running: bool = False
 ) -> Stopped:
     """Close a run's steps; it ends as `status` when the last one that is let end has ended.
+
+    A slow step that is parked works elsewhere, and is treated as one that runs; so is one that waits for a run
+    that it called, which is stopped in the same way.
 
     `spare_running` lets everything that runs end (budget); otherwise only external commitments are.
     """
@@ -74,11 +79,16 @@ def close(
         result = transitions.apply(session, transition)
         if result is not None:
             ended += counting.count(session, plan, transition, result)
-    running = [(row.no, row.attempt) for row in closed if row.status == StepStatus.RUNNING]
-    if info.has_budget and running:
+    held = [(row.no, row.attempt) for row in closed if row.status in _HOLDS]
+    if info.has_budget and held:
         cost = sum(move.result.cost for move in moves if move.result is not None)
-        runs.settle(session, info.id, steps.reserved_by(session, info.id, running), cost)
-    effects = _end_work(session, plan, info.id, closed)
+        runs.settle(session, info.budget_id, steps.reserved_by(session, info.id, held), cost)
+    kept = [row for row in rows if _is_let_end(plan, row, spare_running)] if spare_running else []
+    effects = (
+        *_end_work(session, plan, info.id, closed),
+        *recall(session, plan, info.id, closed, spare_running=False),
+        *recall(session, plan, info.id, kept, spare_running=True),
+    )
     return Closed(steps=len(closed), branches=tuple(ended), effects=effects)
 
 
@@ -90,9 +100,20 @@ def end_work(session: Session, run_id: str, no: int, attempts: Iterable[int]) ->
     )
 
 
+def recall(
+    session: Session, plan: Plan, run_id: str, rows: Iterable[Hot], *, spare_running: bool
+) -> tuple[Effect, ...]:
+    """Abort what steps that were parked have called; `spare_running`: what runs there may end."""
+    return tuple(
+        telling.recall(session, run_id, row.no, row.attempt, spare_running=spare_running)
+        for row in rows
+        if row.status == StepStatus.WAITING and plan.at(row.no).calls
+    )
+
+
 def under_way(session: Session, run_id: str, row: Hot) -> tuple[int, ...]:
     """The attempts of a step whose work may go on elsewhere: the present one, and those that were lost."""
-    present = (row.attempt,) if row.status in (StepStatus.RUNNING, StepStatus.WAITING) else ()
+    present = (row.attempt,) if row.status in _HOLDS else ()
     lost = steps.lost_attempts(session, run_id, row.no) if row.losses else ()
     return (*present, *lost)
 
@@ -107,7 +128,10 @@ def _end_work(session: Session, plan: Plan, run_id: str, closed: Sequence[Hot]) 
 
 
 def _is_let_end(plan: Plan, row: Hot, spare_running: bool) -> bool:
-    return row.status == StepStatus.RUNNING and (spare_running or plan.at(row.no).lets_end)
+    node = plan.at(row.no)
+    elsewhere = node.slow or node.calls
+    works = row.status == StepStatus.RUNNING or (elsewhere and row.status == StepStatus.WAITING)
+    return works and (spare_running or node.lets_end)
 
 
 def _move(deps: Deps, node: PlanNode, row: Hot) -> Move:
@@ -124,7 +148,8 @@ def _move(deps: Deps, node: PlanNode, row: Hot) -> Move:
         )
     result = None
     if status is not StepStatus.RETRYING:
-        cost = claiming.estimate(deps, node) if status is StepStatus.RUNNING else 0
+        elsewhere = node.slow and status is StepStatus.WAITING
+        cost = claiming.estimate(deps, node) if elsewhere or status is StepStatus.RUNNING else 0
         result = AttemptResult(status="aborted", cost=cost)
     return Move(
         no=row.no,

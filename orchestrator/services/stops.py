@@ -1,5 +1,7 @@
 """Ending the work of an attempt that was given up, at its gateway too: an outbox effect."""
 
+from dataclasses import replace
+
 import structlog
 from sqlalchemy.orm import Session
 
@@ -7,7 +9,7 @@ from models.queries import outbox, runs, steps
 from models.queries.outbox import Entry
 from orchestrator.core import redact
 from orchestrator.ports import Stoppable
-from orchestrator.services import data
+from orchestrator.services import claiming, data
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.deps import Deps
 from orchestrator.services.performing import names_of, prepare
@@ -39,21 +41,8 @@ def _as_claimed(deps: Deps, session: Session, entry: Entry) -> Claimed:
     """The attempt as its worker held it."""
     info = runs.info(session, entry.run_id)
     assert info is not None, f"outbox entry {entry.id} of a run that is not there"
-    plan = deps.plans.get(session, info.version_id)
     row = steps.hot(session, entry.run_id, [entry.no])[0]
-    return Claimed(
-        info=info,
-        plan=plan,
-        node=plan.at(entry.no),
-        path=row.path,
-        attempt=entry.attempt,
-        tries=row.tries,
-        losses=row.losses,
-        live_in=row.live_in,
-        idempotency_key=row.idempotency_key,
-        reserved=0,
-        queue=row.queue,
-    )
+    return claiming.as_held(deps, session, info, replace(row, attempt=entry.attempt))
 
 
 def _stop(deps: Deps, claimed: Claimed) -> None:

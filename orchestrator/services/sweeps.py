@@ -16,20 +16,28 @@ from models.database import OUTAGES
 from models.errors import ErrorCode
 from models.moves import AttemptChange, AttemptResult, Move
 from models.queries import idempotency, outbox, runs, stamps, steps, sweeps
+from models.queries.runs import RunInfo
 from models.queries.sweeps import Backlog, DueStep
 from models.states import RunStatus, StepStatus
 from orchestrator.core import decide
-from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
+from orchestrator.core.effects import Effect, Message, Relay, Stop, Timer, Wave
 from orchestrator.core.outcome import Failed, StepError
 from orchestrator.core.plan import PlanNode
-from orchestrator.services import claiming, containers, stopping, waking
+from orchestrator.services import (
+    claiming,
+    concurrency,
+    containers,
+    lanes,
+    looking,
+    stopping,
+    telling,
+    waking,
+)
 from orchestrator.services.advance import Advance
-from orchestrator.services.claiming import Claimed
 from orchestrator.services.completing import Completion
 from orchestrator.services.crash import crash_point
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import KEPT
-from orchestrator.services.overrides import effective
 from orchestrator.services.performing import Performed
 
 _log = structlog.get_logger(__name__)
@@ -54,11 +62,19 @@ class Swept:
 
 
 def undispatched(deps: Deps, length: Length | None = None) -> Swept:
-    """Send queued steps again that nobody claimed: 5 s after their message, sooner where the broker lost it.
+    """Send what was held back and has room now, and again what nobody claimed: 5 s after its message, sooner
+    where the broker lost it.
 
     `length` gives the length of a broker's queue. No more is sent again than can have been lost: what we hold
     for sent and the broker has not. So a long queue is not made longer.
     """
+    released = lanes.sweep(deps)
+    found = sum(len(wave.messages) for wave in released)
+    again = _again(deps, length)
+    return Swept(effects=(*released, *again.effects), found=max(found, again.found))
+
+
+def _again(deps: Deps, length: Length | None) -> Swept:
     limit, first = BATCH, RESEND_SECONDS
     with deps.db.read() as session:
         if length is not None:
@@ -82,7 +98,7 @@ def _worth_sending(backlogs: Sequence[Backlog], length: Length) -> tuple[int, fl
         there = length(backlog.queue) if backlog.sent else None
         if backlog.sent and there == 0:
             first = SHORTAGE_SECONDS
-        limit += backlog.unsent + max(0, backlog.sent - (there or 0))
+        limit += max(0, backlog.sent - (there or 0))
     return min(limit, BATCH), first
 
 
@@ -166,14 +182,14 @@ def _lost(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
         )
         if not advance.requeue(move, decide.leaving_chord(advance.plan, node)):
             return ()
-        runs.settle(session, step.run_id, reserved, cost)
+        runs.settle(session, advance.info.budget_id, reserved, cost)
         runs.note(session, step.run_id, "step.lease_expired", {"step": step.path, "attempt": step.attempt})
         _log.warning("lease expired", run=step.run_id, step=step.path, attempt=step.attempt)
         return tuple(advance.waves())
 
 
 def timeouts(deps: Deps) -> Swept:
-    """Fail attempts and runs that have outrun their timeout."""
+    """Fail attempts, parked ones too, and runs that have outrun their timeout."""
     with deps.db.read() as session:
         found = sweeps.timed_out(session, BATCH)
         outrun = sweeps.timed_out_runs(session, deps.clock.now(), BATCH)
@@ -210,56 +226,46 @@ def _time_out_run(deps: Deps, run_id: str) -> tuple[Effect, ...]:
 
 
 def _fail(deps: Deps, session: Session, step: DueStep, code: ErrorCode, message: str) -> tuple[Effect, ...]:
-    """Fail a running attempt in the place of its worker; its retry policy and error port apply."""
+    """Fail an attempt in the place of its worker, a parked one too; its retry policy and error port apply."""
     runs.lock(session, step.run_id)
     (now,) = steps.hot(session, step.run_id, [step.no])
-    if now.status != StepStatus.RUNNING or now.attempt != step.attempt:
+    if now.status != step.status or now.attempt != step.attempt:
         return ()
-    advance = _advance(deps, session, step.run_id)
-    node = effective(advance.info, advance.plan.at(step.no))
+    claimed = claiming.as_held(deps, session, _info(session, step.run_id), now)
     if code is ErrorCode.WORKER_LOST:
-        node = _without_retry(node)
-    claimed = Claimed(
-        info=advance.info,
-        plan=advance.plan,
-        node=node,
-        path=step.path,
-        attempt=step.attempt,
-        tries=step.tries,
-        losses=step.losses,
-        live_in=step.live_in,
-        idempotency_key=None,
-        reserved=steps.reserved(session, step.run_id, step.no, step.attempt),
-        queue=step.queue,
-    )
+        claimed = replace(claimed, node=_without_retry(claimed.node))
+    node = claimed.node
     done = Performed(
         outcome=Failed(error=StepError.of(code, message)),
         digits=decide.edges_on_failure(node),
         dispatched=True,
     )
-    effects, _ = Completion(deps=deps, claimed=claimed).write(session, done)
+    source = StepStatus(now.status)
+    effects, _ = Completion(deps=deps, claimed=claimed, source=source).write(session, done)
     if not node.slow:
-        return tuple(effects)
+        return (*effects, *stopping.recall(session, claimed.plan, step.run_id, [now], spare_running=False))
     work = stopping.under_way(session, step.run_id, now)
     return (*effects, *stopping.end_work(session, step.run_id, step.no, work))
 
 
 def due(deps: Deps) -> Swept:
-    """Queue retries whose wait is over; wake timers."""
+    """Queue retries whose wait is over; wake timers; start runs whose concurrency key has room."""
     with deps.db.read() as session:
         found = sweeps.due(session, deps.clock.now(), BATCH)
     effects = _each(deps, found, _wake)
-    return Swept(effects=tuple(effects), found=len(found))
+    return Swept(effects=(*effects, *concurrency.sweep(deps)), found=len(found))
 
 
 def wake(deps: Deps, timer: Timer) -> tuple[Effect, ...]:
     """What an in-process timer does when it fires; the sweep does the same a little later."""
     with deps.db.read() as session:
         step = sweeps.due_one(session, timer.run_id, timer.no, timer.attempt)
-    return () if step is None else _wake(deps, step)
+    return () if step is None else _wake(deps, step, timer.seconds)
 
 
-def _wake(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
+def _wake(deps: Deps, step: DueStep, after: float | None = None) -> tuple[Effect, ...]:
+    if step.status == StepStatus.WAITING and looking.asks(deps, step.run_id, step.no):
+        return looking.look(deps, step.run_id, step.no, step.attempt, after)
     with deps.db.transaction() as session:
         advance = _advance(deps, session, step.run_id)
         if step.status == StepStatus.WAITING and advance.plan.at(step.no).body is not None:
@@ -282,8 +288,18 @@ def _wake(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
 def stops(deps: Deps) -> Swept:
     """Send the stops again that were not carried out."""
     with deps.db.transaction() as session:
-        found = outbox.take_due(session, sweeps.clock(session), BATCH)
+        found = outbox.take_due(session, sweeps.clock(session), BATCH, ("stop",))
     return Swept(effects=tuple(Stop(outbox_id=entry) for entry in found), found=len(found))
+
+
+def relays(deps: Deps) -> Swept:
+    """Send again what runs and those that they call have to tell each other."""
+    with deps.db.read() as session:
+        if not outbox.any_due(session, sweeps.clock(session), telling.KINDS):
+            return Swept()
+    with deps.db.transaction() as session:
+        found = outbox.take_due(session, sweeps.clock(session), BATCH, telling.KINDS)
+    return Swept(effects=tuple(Relay(outbox_id=entry) for entry in found), found=len(found))
 
 
 def answers(deps: Deps) -> Swept:
@@ -296,9 +312,14 @@ def answers(deps: Deps) -> Swept:
         return Swept(found=idempotency.purge(session, expired, BATCH))
 
 
-def _advance(deps: Deps, session: Session, run_id: str) -> Advance:
+def _info(session: Session, run_id: str) -> RunInfo:
     info = runs.info(session, run_id)
     assert info is not None, f"step of run {run_id}, which is not there"
+    return info
+
+
+def _advance(deps: Deps, session: Session, run_id: str) -> Advance:
+    info = _info(session, run_id)
     return Advance(deps=deps, session=session, plan=deps.plans.get(session, info.version_id), info=info)
 
 
@@ -312,6 +333,7 @@ SWEEPS: Mapping[str, Callable[[Deps], Swept]] = {
     "timeouts": timeouts,
     "due": due,
     "stops": stops,
+    "relays": relays,
     "answers": answers,
 }
 

@@ -6,8 +6,10 @@ from typing import Any
 from models.errors import ConflictError
 from models.queries import workflows as queries
 from models.workflow import WorkflowVersion
+from orchestrator.core import prune
 from orchestrator.core.diff import diff as compare
 from orchestrator.core.mermaid import draw
+from orchestrator.core.plan import Plan
 from orchestrator.services import paging
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
@@ -71,8 +73,7 @@ def plan(deps: Deps, actor: Actor, id_or_name: str, number: int | None) -> dict[
     with deps.db.read() as session:
         workflow = found(session, actor, id_or_name)
         text = numbered(session, workflow, workflow.current_version if number is None else number).plan
-    shown: dict[str, Any] = json.loads(text)
-    return shown
+    return prune.shown(Plan.from_json(json.loads(text)))
 
 
 def mermaid(deps: Deps, actor: Actor, id_or_name: str, number: int | None) -> str:

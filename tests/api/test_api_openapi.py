@@ -68,6 +68,7 @@ def test_what_is_answered_fits_what_is_documented(api: Api, document: dict[str, 
     run = api.run("triage", inputs={"amount": 1}, labels={"team": "sales"})["id"]
     api.done(api.post("/api/keys", {"name": "k", "scopes": ["read"]}), 201)
     values = {"workflow": "triage", "run": run, "path": "intake", "number": 1, "workspace": "default"}
+    values["pool"] = api.done(api.put("/api/pools/gpu", {"size": 1}))["name"]
     values["key"] = api.done(api.get("/api/keys"))["items"][0]["id"]
 
     checked = 0

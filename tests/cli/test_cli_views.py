@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.cli import out, tree
+from orchestrator.cli import follow, out, tree
 from orchestrator.cli.progress import Progress
 
 
@@ -55,6 +55,18 @@ def test_steps_of_one_level_share_a_branch_in_plan_order() -> None:
     assert "score  running" in lines[4]
     assert "route" in lines[5]
     assert "1/4 steps" in lines[6]
+
+
+def test_a_step_that_waits_says_for_what() -> None:
+    progress = Progress("w", ["a"])
+    waits = event("step.waiting", "a", "01", attempt=1, reason="run 0190")
+    progress.apply(waits)
+    assert "a  waiting  for run 0190" in " ".join(drawn(progress, [["a"]])).replace("  1.0 s", "")
+    assert (
+        follow._plain({**waits, "at": "2026-01-01T00:00:01Z"}) == f"00:00:01  {'a':<24} waiting  for run 0190"
+    )
+    progress.apply(event("step.completed", "a", "02", attempt=1))
+    assert "run 0190" not in " ".join(drawn(progress, [["a"]]))
 
 
 def test_of_a_large_run_what_works_or_failed_is_drawn() -> None:

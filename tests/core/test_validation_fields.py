@@ -77,7 +77,13 @@ def test_wrong_durations(written: Any) -> None:
         ({"budget": {"limit_cents": 1, "on_exceeded": "stop"}}, "/budget/on_exceeded", "INVALID_VALUE"),
         ({"budget": {"limit_cents": 1, "currency": "EUR"}}, "/budget/currency", "UNKNOWN_FIELD"),
         ({"on_failure": "stop"}, "/on_failure", "INVALID_VALUE"),
-        ({"concurrency": {"key": "k", "limit": 1}}, "/concurrency", "INVALID_VALUE"),
+        ({"concurrency": {"key": "k", "limit": 0}}, "/concurrency/limit", "INVALID_VALUE"),
+        (
+            {"concurrency": {"key": "k", "limit": 1, "on_limit": "wait"}},
+            "/concurrency/on_limit",
+            "INVALID_VALUE",
+        ),
+        ({"concurrency": {"key": "{{run.id}}", "limit": 1}}, "/concurrency/key", "UNRESOLVED_REFERENCE"),
         ({"concurrency": {"key": "k"}}, "/concurrency/limit", "MISSING_FIELD"),
         ({"retry": {"max_attempts": 0}}, "/retry/max_attempts", "INVALID_VALUE"),
         ({"edges": {}}, "/edges", "INVALID_TYPE"),
@@ -191,3 +197,26 @@ def test_a_node_without_id_and_type() -> None:
 
 def test_compensate_of_type_none_is_an_annotation() -> None:
     assert compiled(node(compensate={"type": "none", "reason": "read only"})).plan.nodes[0].lets_end
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "code"),
+    [
+        ({"pool": "GPU"}, "pool", "INVALID_NAME"),
+        ({"slots": 2}, "pool", "MISSING_FIELD"),
+        ({"pool": "gpu", "slots": 0}, "slots", "INVALID_VALUE"),
+        ({"rate": {"key": "k", "limit": 1}}, "rate/per", "MISSING_FIELD"),
+        ({"rate": {"key": "k", "limit": 0, "per": "1m"}}, "rate/limit", "INVALID_VALUE"),
+        ({"rate": {"key": "k", "limit": 1, "per": 0}}, "rate/per", "INVALID_DURATION"),
+        ({"rate": {"key": "{{nobody.x}}", "limit": 1, "per": 1}}, "rate/key", "UNRESOLVED_REFERENCE"),
+        ({"rate": {"key": "{{env.X}}", "limit": 1, "per": 1}}, "rate/key", "UNRESOLVED_REFERENCE"),
+    ],
+)
+def test_pools_and_rates(fields: dict[str, Any], pointer: str, code: str) -> None:
+    ours = {"id": "a", "type": "http", "url": "http://example.org"}
+    assert wrong(workflow({**ours, **fields})) == [(f"/nodes/0/{pointer}", code)]
+
+
+@pytest.mark.parametrize("fields", [{"pool": "gpu"}, {"rate": {"key": "k", "limit": 1, "per": 1}}])
+def test_inline_nodes_wait_for_nothing(fields: dict[str, Any]) -> None:
+    assert wrong(workflow(noop("a", **fields))) == [(f"/nodes/0/{next(iter(fields))}", "INVALID_VALUE")]

@@ -1,5 +1,6 @@
 """Loops and parallels: what runs, in which order, what comes out, and what a failure does."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -317,3 +318,12 @@ def test_a_body_reads_what_is_around_it(ours: Engine) -> None:
         variables={"c": 3},
     )
     assert outputs(ours, described, inputs={"b": 2})["each"]["results"] == ["123"]
+
+
+def test_an_own_key_is_each_branchs_own(ours: Engine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    inner = body(probe("x", idempotency_key="order-{{inputs.n}}", log=str(log)))
+    found = ended(ours, definition(each(count=2, body=inner)), inputs={"n": 7})
+    assert found["status"] == "success"
+    keys = {line.split()[3] for line in log.read_text().splitlines()}
+    assert keys == {"order-7:each[0]/x", "order-7:each[1]/x"}

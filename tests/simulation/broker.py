@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from models.queries import steps
-from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
+from orchestrator.core.effects import Effect, Message, Relay, Stop, Timer, Wave
 from orchestrator.services.deps import Deps
 from tests.simulation.faults import Faults
 
@@ -34,6 +34,7 @@ class Broker:
     fate: Callable[[str], None]
     deliver: Callable[[Message, Chord | None, bool], None]
     stop: Callable[[int], None]
+    relay: Callable[[int], None]
     wake: Callable[[Timer], None]
     under_way: dict[str, int] = field(default_factory=dict)
 
@@ -46,8 +47,17 @@ class Broker:
                 case Stop(outbox_id=outbox_id):
                     if self.random.random() >= self.faults.lose:
                         self.later(self._delay(), lambda entry=outbox_id: self.stop(entry))
+                case Relay(outbox_id=outbox_id):
+                    for _ in range(self._copies()):
+                        self.later(self._delay(), lambda entry=outbox_id: self.relay(entry))
                 case Timer(seconds=seconds):
                     self.later(seconds, lambda timer=effect: self.wake(timer))
+
+    def _copies(self) -> int:
+        """How often a message that is no step's arrives."""
+        if self.random.random() < self.faults.lose:
+            return 0
+        return 2 if self.random.random() < self.faults.double else 1
 
     def ended(self, chord: Chord | None) -> None:
         """A member's task has ended, whatever came of its step: the result backend counts it."""

@@ -6,6 +6,7 @@ from models.errors import ConflictError
 from models.states import RunStatus
 from orchestrator.services import runs
 from tests.simulation.workers import Process
+from tests.support.calls import everything
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -31,17 +32,23 @@ class Operator:
 
     def pause(self) -> None:
         deps, actor = self._deps
-        self._do(lambda: runs.pause(deps, actor, self._world.run_id, "wait"))
+        self._do(lambda: self._world.broker.send(runs.pause(deps, actor, self._world.run_id, "wait")))
         self._world.later(self._world.random.random() * 5, self.resume_once)
 
     def resume_once(self) -> None:
-        deps, actor = self._deps
         self._limit += 20
         budget = {"limit_cents": self._limit} if "budget" in self._world.workflow.definition else None
-        self._do(lambda: self._world.broker.send(runs.resume(deps, actor, self._world.run_id, {}, budget)))
+        self._resume(self._world.run_id, budget)
+
+    def _resume(self, run_id: str, budget: dict[str, int] | None) -> None:
+        deps, actor = self._deps
+        self._do(lambda: self._world.broker.send(runs.resume(deps, actor, run_id, {}, budget)))
 
     def resume(self) -> None:
-        """From now on resume the run whenever it is paused."""
+        """From now on resume the run, and what it called, whenever it is paused."""
+        for run in everything(self._world.engine) if self._world.workflow.called else ():
+            if run.status == RunStatus.PAUSED and run.depth:
+                self._resume(run.id, None)
         if self._world.engine.row(self._world.run_id).status == RunStatus.PAUSED:
             self.resume_once()
         self._world.later(2.0, self.resume)

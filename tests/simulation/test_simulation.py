@@ -44,5 +44,5 @@ def test_what_goes_wrong_does_happen() -> None:
         seen += world.counts
         with world.engine.deps.db.read() as session:
             seen.update(session.scalars(select(Attempt.status)))
-    for name in ("killed", "frozen", "leases", "undispatched", "timeouts", "due", "lost", "fenced"):
+    for name in ("killed", "frozen", "leases", "undispatched", "timeouts", "due", "relays", "lost", "fenced"):
         assert seen[name], f"nothing was {name} in 60 seeds: {seen}"

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from sqlalchemy import select
 
 from models.event import Event
+from models.run import Run
 from models.states import RUN_TERMINAL
 from orchestrator.services import fsck
 from tests.simulation.ground import Ground
 from tests.simulation.world import Parts, World
+from tests.support.calls import everything
 
 _DECIDED_BY_CHANCE = {"WORKER_LOST", "TIMEOUT"}
 
@@ -30,12 +32,19 @@ def _faults_of(world: World, run_id: str) -> Iterator[str]:
         open_ = world.engine.statuses(run_id)
         yield f"the run is {run.status} (stopping: {run.stopping}) after all was healed: {open_}"
         return
-    for found in fsck.check(world.engine.deps, run_id):
-        yield f"invariant {found.invariant}: {found.step}: {found.message}"
+    for each in everything(world.engine):
+        yield from _faults_of_one(world, each)
     events = _events(world, run_id)
-    yield from _started_while_paused(events)
     if not _by_chance(events):
         yield from _as_defined(world, run_id)
+
+
+def _faults_of_one(world: World, run: Run) -> Iterator[str]:
+    if run.status not in RUN_TERMINAL:
+        yield f"run {run.id}, which step {run.parent_step} called, is {run.status} after all was healed"
+    for found in fsck.check(world.engine.deps, run.id):
+        yield f"invariant {found.invariant}: {found.step}: {found.message}"
+    yield from _started_while_paused(_events(world, run.id))
 
 
 def _events(world: World, run_id: str) -> list[Event]:

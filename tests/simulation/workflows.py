@@ -10,26 +10,54 @@ from tests.support.reference import Reference
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
-    """A definition, and how its steps end where nothing but the definition decides."""
+    """A definition, how its steps end where nothing but the definition decides, and the workflows that it calls."""
 
     definition: dict[str, Any]
     reference: Reference
+    called: tuple[dict[str, Any], ...] = ()
 
 
 def draw(random: Random) -> Workflow:
     """At most 12 steps."""
     definition = graphs.draw(random, 12, least=4, name="simulated")
     reference = Reference(definition).complete_all()
+    called = _call(random, definition) if random.random() < 0.4 else ()
     for node in definition["nodes"]:
         if node["type"] in ("probe", "slow_probe"):
             _vary(random, node)
     if random.random() < 0.25:
         # Retries, losses and what steps say that they used go beyond the estimate.
-        limit = sum(node.get("estimated_cost_cents", 0) for node in definition["nodes"])
+        nodes = [node for each in (definition, *called) for node in each["nodes"]]
+        limit = sum(node.get("estimated_cost_cents", 0) for node in nodes)
         definition["budget"] = {"limit_cents": limit, "on_exceeded": random.choice(("abort", "pause"))}
     if random.random() < 0.1:
         definition["timeout"] = random.choice((3, 10))
-    return Workflow(definition=definition, reference=reference)
+    return Workflow(definition=definition, reference=reference, called=called)
+
+
+def _call(random: Random, definition: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Let other workflows do what some of the steps were to do; they end as those would have."""
+    called: list[dict[str, Any]] = []
+    for node in definition["nodes"]:
+        if (
+            node["type"] in ("probe", "slow_probe")
+            and "terminal" not in node["does"]
+            and random.random() < 0.4
+        ):
+            name = f"below-{len(called)}"
+            last = {"id": "last", "type": "probe", "does": node.pop("does")}
+            nodes = [{"id": "first", "type": "probe", "does": {}}, last]
+            for each in nodes:
+                _vary(random, each)
+            called.append({"name": name, "nodes": nodes, "edges": ["first >> last"]})
+            node |= {"type": "subworkflow", "workflow": name}
+    if called and random.random() < 0.5:
+        deeper = {"id": "deeper", "type": "subworkflow", "workflow": called[-1]["name"]}
+        called.append({"name": "between", "nodes": [deeper], "edges": []})
+        for node in definition["nodes"]:
+            if node.get("workflow") == deeper["workflow"]:
+                node["workflow"] = "between"
+    return tuple(called)
 
 
 def _vary(random: Random, node: dict[str, Any]) -> None:

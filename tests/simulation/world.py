@@ -11,7 +11,7 @@ from models.queries import leases
 from models.queries.leases import Held
 from models.states import RUN_TERMINAL, StepStatus
 from orchestrator.core.effects import Message, Timer
-from orchestrator.services import runs, stops, sweeps
+from orchestrator.services import relays, runs, stops, sweeps
 from orchestrator.services.sweeps import SWEEPS
 from tests.simulation import workflows
 from tests.simulation.broker import Broker, Chord
@@ -20,6 +20,7 @@ from tests.simulation.ground import LEASE, START, Ground, Killed
 from tests.simulation.operator import Operator
 from tests.simulation.workers import Process, SteppedCarrier, Work
 from tests.support import graphs
+from tests.support.calls import unsettled
 from tests.support.engine import NoLeases
 
 HEALED = 15.0  # from here on nothing goes wrong
@@ -84,6 +85,7 @@ class World:
             fate=self._fate,
             deliver=self._deliver,
             stop=lambda entry: self.act(self._process(), lambda: stops.carry_out(self.engine.deps, entry)),
+            relay=self._relay,
             wake=self._wake,
         )
         self.carrier = self.parts.carrier(
@@ -96,7 +98,8 @@ class World:
 
     def run(self) -> str:
         """Live through it; the run's id."""
-        self.engine.publish(self.workflow.definition)
+        for definition in (*self.workflow.called, self.workflow.definition):
+            self.engine.publish(definition)
         created = runs.create(
             self.engine.deps, self.engine.actor, "simulated", runs.Trigger(inputs=graphs.INPUTS)
         )
@@ -120,9 +123,11 @@ class World:
         heapq.heappush(self._events, (self.ground.now + seconds, self._number, happen))
 
     def _over(self) -> bool:
-        """Nothing is at work or on its way, and the run has ended."""
+        """Nothing is at work or on its way, and the run and all that it called have ended."""
         busy = self._jobs or any(self.broker.under_way.values())
-        return not busy and self.engine.row(self.run_id).status in RUN_TERMINAL
+        if busy or self.engine.row(self.run_id).status not in RUN_TERMINAL:
+            return False
+        return not self.workflow.called or not unsettled(self.engine)
 
     def _heal(self) -> None:
         self.faults = self.broker.faults = self.faults.healed()
@@ -159,7 +164,7 @@ class World:
     def _deliver(self, message: Message, chord: Chord | None, is_body: bool) -> None:
         """A process takes a message from the broker; what dies with it is gone."""
         self.tell(f"message {message.path}@{message.attempt}")
-        if not is_body and self.engine.statuses(self.run_id)[message.path] == StepStatus.PENDING:
+        if not is_body and self.engine.statuses(message.run_id)[message.path] == StepStatus.PENDING:
             self.wrong.append(f"a message told of {message.path}, which was never queued")
         work = self.carrier.work(message, in_chord=chord is not None, give_back=self.faults.give_back)
         job = Job(self._process(), work, chord)
@@ -206,6 +211,10 @@ class World:
     def _wake(self, timer: Timer) -> None:
         process = self._process()
         self.act(process, lambda: self.broker.send(sweeps.wake(self.engine.deps, timer)))
+
+    def _relay(self, outbox_id: int) -> None:
+        deps = self.engine.deps
+        self.act(self._process(), lambda: self.broker.send(relays.carry_out(deps, outbox_id)))
 
     def _sweep(self) -> None:
         """One round of all sweeps, some of them missed."""

@@ -17,11 +17,12 @@ from models.workspace import Workspace
 from orchestrator import registry
 from orchestrator.core.definition import compile_definition
 from orchestrator.core.document import from_data
-from orchestrator.core.effects import Effect, Message, Stop, Timer, Wave
+from orchestrator.core.effects import Arrange, Effect, Message, Relay, Release, Stop, Timer, Wave
+from orchestrator.core.lanes import parse
 from orchestrator.core.plan import Plan
 from orchestrator.drivers.gateways import Gateways
 from orchestrator.drivers.outbound import GuardedOutbound
-from orchestrator.services import runs, sweeps
+from orchestrator.services import concurrency, lanes, relays, runs, sweeps
 from orchestrator.services.actors import Actor
 from orchestrator.services.clock import VirtualClock
 from orchestrator.services.deps import Deps
@@ -50,6 +51,8 @@ class Engine:
     waves: list[Wave] = field(default_factory=list)
     timers: list[Timer] = field(default_factory=list)
     stops: list[Stop] = field(default_factory=list)
+    relays: list[Relay] = field(default_factory=list)
+    releases: list[Release] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         keeper = NoLeases(db=self.deps.db, seconds=self.deps.settings.lease_seconds)
@@ -67,6 +70,14 @@ class Engine:
                     self.timers.append(effect)
                 case Stop():
                     self.stops.append(effect)
+                case Relay():
+                    self.relays.append(effect)
+                case Arrange(key=key):
+                    self.send(concurrency.arrange(self.deps, key))
+                case Release(lane=lane, seconds=0.0):
+                    self.send(lanes.release(self.deps, parse(lane)))
+                case Release():
+                    self.releases.append(effect)
 
     def publish(self, definition: dict[str, Any]) -> Plan:
         """Store a definition as a workflow; its plan."""
@@ -112,11 +123,18 @@ class Engine:
 
     def drain(self, *, most: int = 10_000) -> None:
         """Carry messages until none is left."""
-        while self.inbox:
+        while self.inbox or self.relays:
             most -= 1
             assert most > 0, "messages without end"
+            if self.relays:
+                self.relay(self.relays.pop(0))
+                continue
             message, in_chord = self.inbox.pop(0)
             self.carrier.carry(message, in_chord=in_chord)
+
+    def relay(self, effect: Relay) -> None:
+        """Pass on what runs tell each other."""
+        self.send(relays.carry_out(self.deps, effect.outbox_id))
 
     def sweep(self) -> None:
         for name in sweeps.SWEEPS:

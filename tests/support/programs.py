@@ -17,12 +17,12 @@ PLUGIN = ROOT / "tests" / "plugin"
 class Program:
     """A child process, its output in a file, in a process group of its own."""
 
-    def __init__(self, arguments: list[str], environ: dict[str, str], log: Path) -> None:
+    def __init__(self, arguments: list[str], environ: dict[str, str], log: Path, cwd: Path = ROOT) -> None:
         self.log_path = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
-                cwd=ROOT,
+                cwd=cwd,
                 env=environ,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,9 +1,13 @@
 """Starts runs from a process of its own: `python -m tests.support.starter FILE…`, a JSON definition each.
 
-Prints a line `name run_id` for each; what the environment names is what it publishes to.
+A file that is named again starts another run.
+
+Prints a line `name run_id` for each; what the environment names is what it publishes to. `STARTER_TRIGGER` is the
+members of the runs' trigger, as JSON.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -19,11 +23,14 @@ def main(files: list[str]) -> None:
     settings = load()
     assert app.app.conf.broker_url == settings.broker
     made = engine.make(Database(settings.database), settings=settings)
-    send = canvas.sender(made.deps)
+    given = json.loads(os.environ.get("STARTER_TRIGGER", "{}"))
+    send, published = canvas.sender(made.deps), set[str]()
     for file in files:
         definition = json.loads(Path(file).read_text())
-        made.publish(definition)
-        created = runs.create(made.deps, made.actor, definition["name"], Trigger())
+        if file not in published:
+            made.publish(definition)
+            published.add(file)
+        created = runs.create(made.deps, made.actor, definition["name"], Trigger(**given))
         send(created.effects)
         print(definition["name"], created.run_id, flush=True)
 

@@ -40,7 +40,15 @@ def upgrade() -> None:
         sa.Column("result", Json),
         postgresql_with={"fillfactor": 70},
     )
-    op.create_index("uq_branch_container", "branch", ["run_id", "container", "position"], unique=True)
+    given = sa.text("container IS NOT NULL")
+    op.create_index(
+        "uq_branch_container",
+        "branch",
+        ["run_id", "container", "position"],
+        unique=True,
+        postgresql_where=given,
+        sqlite_where=given,
+    )
 
 
 def downgrade() -> None:
