@@ -21,7 +21,7 @@ from orchestrator.core.validate_edges import check_edges
 from orchestrator.core.validate_graph import check_graph
 from orchestrator.core.validate_nodes import check_nodes
 from orchestrator.core.validate_references import References
-from orchestrator.core.validate_sessions import check_sessions
+from orchestrator.core.validate_sessions import check_branches, check_sessions
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,7 +61,9 @@ def read(report: Report, data: Mapping[str, Any], types: Mapping[str, NodeType],
             if node.type is None or not node.type.container or not isinstance(body, dict):
                 continue
             if level + 1 > limits.max_depth:
-                message = f"bodies are nested {level + 1} deep, {limits.max_depth} are allowed; make it flatter"
+                message = (
+                    f"bodies are nested {level + 1} deep, {limits.max_depth} are allowed; make it flatter"
+                )
                 report.add(child(node.pointer, "body"), Code.TOO_DEEP, message)
                 continue
             scope = Scope(pointer=child(node.pointer, "body"), container=node)
@@ -102,6 +104,24 @@ def check(report: Report, root: Nest, data: Mapping[str, Any], env_allow: Collec
     for nest in root.all():
         assert nest.names is not None
         nest.names.check_order(nest.found)
+    check_branches(report, _side_by_side(root))
+
+
+def _side_by_side(root: Nest) -> list[NodeSpec]:
+    """The nodes of which two branches may run at once."""
+    found = {
+        node.pointer: node
+        for nest in root.all()
+        for no, inner in nest.bodies.items()
+        if _runs_at_once(nest.scope.nodes[no])
+        for node in inner.nodes()
+    }
+    return list(found.values())
+
+
+def _runs_at_once(node: NodeSpec) -> bool:
+    """Whether branches of a container may run side by side."""
+    return node.raw.get("type") == "parallel" and node.raw.get("max_concurrency") != 1
 
 
 def _check(report: Report, nest: Nest, names: References) -> None:
@@ -110,4 +130,5 @@ def _check(report: Report, nest: Nest, names: References) -> None:
     names.take()
     nest.choices = find_choices(nest.found, nest.scope.edges) if acyclic else None
     if nest.choices is not None:
-        check_sessions(report, nest.scope, nest.found, nest.choices)
+        inner = {no: list(body.nodes()) for no, body in nest.bodies.items()}
+        check_sessions(report, nest.scope, nest.found, nest.choices, inner)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from models.errors import ErrorCode
+from orchestrator.core import templates
 from orchestrator.core.outcome import StepError
 from orchestrator.core.plan import PlanNode
 
@@ -147,6 +148,24 @@ def may_be_tolerated(given: Any) -> bool:
     if isinstance(given, str):
         return _PERCENT.fullmatch(given) is not None
     return isinstance(given, int) and not isinstance(given, bool) and given >= 0
+
+
+def may_be_count(given: Any) -> bool:
+    """Whether a definition may say so many branches: a number from 0 on, or one reference."""
+    if isinstance(given, str):
+        return _is_reference(given)
+    return isinstance(given, int) and not isinstance(given, bool) and given >= 0
+
+
+def may_be_items(given: Any) -> bool:
+    """Whether a definition may name such items: a list, or one reference."""
+    return isinstance(given, list) or (isinstance(given, str) and _is_reference(given))
+
+
+def _is_reference(text: str) -> bool:
+    """Whether a string is just one {{…}}, so that it keeps its value's type."""
+    parts = templates.parse(text)
+    return len(parts) == 1 and not isinstance(parts[0], str)
 
 
 def limit_reached(node: PlanNode, counters: Counters) -> StepError | None:

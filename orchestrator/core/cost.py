@@ -13,12 +13,15 @@ from orchestrator.core.bodies import Nest
 from orchestrator.core.choices import ROOT, Choices, Group
 from orchestrator.core.scope import NodeSpec
 
+MOST_CENTS = 10**12  # the micro-cents of it fit 64 bits
+
 
 def of_run(root: Nest) -> tuple[int, bool]:
     """The estimate of a definition without mistakes, in cents, and whether it is only a lower bound.
 
     A body counts `count` or `max_iterations` times; over a collection, or a count that is known only at run
-    time, once: that is a lower bound, as is the estimate of a call whose cost is not given.
+    time, once: that is a lower bound, as is the estimate of a call whose cost is not given, and MOST_CENTS, for
+    bodies within bodies can come to any number.
     """
     totals: dict[int, int] = {}
     bounded = False
@@ -30,7 +33,9 @@ def of_run(root: Nest) -> tuple[int, bool]:
             times, known = (1, True) if inner is None else _times(node)
             bounded = bounded or not known or _of_unknown_cost(node)
             cents.append((estimate(node) or 0) + (0 if inner is None else times * totals[id(inner)]))
-        totals[id(nest)] = dearest(cents, nest.choices)
+        total = dearest(cents, nest.choices)
+        totals[id(nest)] = min(total, MOST_CENTS)
+        bounded = bounded or total > MOST_CENTS
     return totals[id(root)], bounded
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
@@ -46,7 +47,7 @@ class References:
         self.of_edges: dict[int, set[int]] = defaultdict(set)
         self.of_outputs: set[int] = set()
         self.back: dict[int, set[int]] = defaultdict(set)
-        self._asked: dict[tuple[int, int], str] = {}
+        self._asked: dict[tuple[int, int], list[_Asked]] = defaultdict(list)
 
     def take(self) -> None:
         """Look at all nodes and edges."""
@@ -91,7 +92,8 @@ class References:
         """Report the references to nodes that can't have run before; in a loop they have, an iteration ago."""
         for earlier, later in sorted(graph.not_before(found, self._asked)):
             if self._kind() == "loop":
-                self.back[later].add(self._base + earlier)
+                for asked in self._asked[earlier, later]:
+                    asked.by.back[asked.no].add(self._base + earlier)
                 continue
             named, node = self._scope.nodes[earlier], self._scope.nodes[later]
             if earlier == later:
@@ -100,10 +102,10 @@ class References:
                 )
             else:
                 message = f'"{named.id}" can\'t have run before "{node.id}"; no edges lead from it to there'
-            self._report.add(self._asked[earlier, later], Code.UNRESOLVED_REFERENCE, message)
+            self._report.add(self._asked[earlier, later][0].pointer, Code.UNRESOLVED_REFERENCE, message)
 
     def _names(self, node: NodeSpec) -> Iterable[tuple[Name, bool]]:
-        """The names in a node, each with whether it stands in one of its own fields."""
+        """The names in a node, each with whether it stands where env may."""
         raw, report = node.raw, self._report
         yield from self._own(node)
         for name in in_value(report, child(node.pointer, "input_mapping"), raw.get("input_mapping")):
@@ -155,14 +157,17 @@ class References:
         `by` None: what names it comes after all nodes of this scope.
         """
         scope: References | None = self
+        asked = None if by is None else _Asked(by=self, no=by.no, pointer=name.pointer)
         while scope is not None:
             number = scope._scope.numbers.get(name.root)
             if number is not None:
                 # A node without an id of its own can't be led to by edges: that is reported already.
-                if by is not None and by.owns_id:
-                    scope._asked.setdefault((number, by.no), name.pointer)
+                if by is not None and by.owns_id and asked is not None:
+                    scope._asked[number, by.no].append(asked)
                 return scope._base + number
             by = scope._scope.container
+            if asked is None and by is not None and scope._outer is not None:
+                asked = _Asked(by=scope._outer, no=by.no, pointer=name.pointer)
             if by is not None and by.id == name.root:
                 self._check_scope(name, str(scope._kind()))
                 return None
@@ -225,6 +230,15 @@ class References:
             return None
         known = f"; allowed are {listed(sorted(self._env_allow))}" if self._env_allow else ""
         return f"env.{field} is not allowed here; the operator allows names in ORCHESTRATOR_ENV_ALLOW{known}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """Who names a node: a node of the scope of `by`, and where."""
+
+    by: References
+    no: int
+    pointer: str
 
 
 def named_nodes(found: Mapping[int, set[int]], number: int) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Sessions kept across steps: nodes that can run at once may not share one. Source: spec "definition", Node types."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import combinations, pairwise
 
 import networkx as nx
@@ -14,35 +14,59 @@ from orchestrator.core.scope import NodeSpec, Scope
 
 # A session of more nodes must be a chain, so that not every two of them are compared.
 _COMPARED = 100
+_Kept = tuple[int, NodeSpec]
 
 
-def check_sessions(report: Report, scope: Scope, found: "nx.DiGraph[int]", choices: Choices) -> None:
-    """Report agent nodes that share a session although neither runs before the other and both may run."""
-    pairs = list(_sharing(scope, choices.order))
-    loose = graph.not_before(found, pairs) if pairs else set()
-    told: set[int] = set()
-    for one, other in pairs:
-        if (one, other) not in loose or other in told:
+def check_sessions(
+    report: Report,
+    scope: Scope,
+    found: "nx.DiGraph[int]",
+    choices: Choices,
+    inner: Mapping[int, Collection[NodeSpec]],
+) -> None:
+    """Report agent nodes that share a session although neither runs before the other and both may run.
+
+    `inner`: the nodes in the bodies of this scope's containers, however deep, by the container's number.
+    """
+    pairs = list(_sharing(scope, choices.order, inner))
+    loose = graph.not_before(found, [(one, other) for (one, _), (other, _) in pairs]) if pairs else set()
+    told: set[str] = set()
+    for (one, first), (other, node) in pairs:
+        if (one, other) not in loose or node.pointer in told:
             continue
         if exclude(choices.made_for(one), choices.made_for(other)):
             continue
-        told.add(other)
-        node = scope.nodes[other]
+        told.add(node.pointer)
         message = (
-            f'"{node.id}" and "{scope.nodes[one].id}" can run at once and share the session '
+            f'"{node.id}" and "{first.id}" can run at once and share the session '
             f'"{node.raw["session"]}"; name another session or put one after the other'
         )
         report.add(child(node.pointer, "session"), Code.INVALID_VALUE, message)
 
 
-def _sharing(scope: Scope, order: Sequence[int]) -> Iterator[tuple[int, int]]:
-    sessions: dict[tuple[str, str], list[int]] = defaultdict(list)
+def check_branches(report: Report, nodes: Iterable[NodeSpec]) -> None:
+    """Report agent nodes in the body of a parallel, however deep, that keep a session which its branches share."""
+    for node in nodes:
+        if _session(node) is not None and "{{" not in node.raw["session"]:
+            message = (
+                f'branches run at once and would share the session "{node.raw["session"]}" of "{node.id}"; '
+                "write session: attempt, a name with {{parallel.index}} in it, or max_concurrency: 1"
+            )
+            report.add(child(node.pointer, "session"), Code.INVALID_VALUE, message)
+
+
+def _sharing(
+    scope: Scope, order: Iterable[int], inner: Mapping[int, Collection[NodeSpec]]
+) -> Iterator[tuple[_Kept, _Kept]]:
+    sessions: dict[tuple[str, str], dict[int, NodeSpec]] = defaultdict(dict)
     for no in order:
-        key = _session(scope.nodes[no])
-        if key is not None:
-            sessions[key].append(no)
+        for node in (scope.nodes[no], *inner.get(no, ())):
+            key = _session(node)
+            if key is not None:
+                sessions[key].setdefault(no, node)
     for nodes in sessions.values():
-        yield from combinations(nodes, 2) if len(nodes) <= _COMPARED else pairwise(nodes)
+        kept = list(nodes.items())
+        yield from combinations(kept, 2) if len(kept) <= _COMPARED else pairwise(kept)
 
 
 def _session(node: NodeSpec) -> tuple[str, str] | None:

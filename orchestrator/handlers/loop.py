@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from models.errors import ErrorCode
-from orchestrator.core.branching import LoopMode
+from orchestrator.core.branching import LoopMode, may_be_count, may_be_items
 from orchestrator.core.nodetype import Field, FieldKind, NodeType
 from orchestrator.core.outcome import Failed, Outcome, StepError
 from orchestrator.ports import Parts, StepContext
@@ -32,10 +32,9 @@ def _mistakes(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"/{key}", f"a loop of mode {mode} takes no {key}; remove it, or choose another mode"
     if raw.get("max_iterations", 1) < 1:
         yield "/max_iterations", "max_iterations must be 1 or more"
-    count = raw.get("count", 0)
-    if not isinstance(count, str) and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
+    if not may_be_count(raw.get("count", 0)):
         yield "/count", "count must be a whole number from 0 on, or one {{…}}"
-    if not isinstance(raw.get("items", []), (list, str)):
+    if not may_be_items(raw.get("items", [])):
         yield "/items", "items must be a list, or one {{…}}"
 
 
@@ -46,8 +45,8 @@ class LoopHandler:
         type="loop",
         fields=(
             Field(name="mode", kind=FieldKind.NAME, required=True, choices=tuple(LoopMode)),
-            Field(name="count", kind=FieldKind.VALUE),
-            Field(name="items", kind=FieldKind.VALUE),
+            Field(name="count", kind=FieldKind.VALUE, stored=True),
+            Field(name="items", kind=FieldKind.VALUE, stored=True),
             Field(name="condition", kind=FieldKind.BODY_EXPRESSION),
             Field(name="max_iterations", kind=FieldKind.INTEGER),
             Field(name="body", kind=FieldKind.BODY, required=True),

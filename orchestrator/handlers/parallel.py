@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from models.errors import ErrorCode
-from orchestrator.core.branching import may_be_tolerated
+from orchestrator.core.branching import may_be_count, may_be_items, may_be_tolerated
 from orchestrator.core.nodetype import Field, FieldKind, NodeType
 from orchestrator.core.outcome import Failed, Outcome, StepError
 from orchestrator.ports import Parts, StepContext
@@ -16,10 +16,9 @@ from orchestrator.ports import Parts, StepContext
 def _mistakes(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "count" in raw and "items" in raw:
         yield "/items", "count and items exclude each other; keep one of the two"
-    count = raw.get("count", 0)
-    if not isinstance(count, str) and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
+    if not may_be_count(raw.get("count", 0)):
         yield "/count", "count must be a whole number from 0 on, or one {{…}}"
-    if not isinstance(raw.get("items", []), (list, str)):
+    if not may_be_items(raw.get("items", [])):
         yield "/items", "items must be a list, or one {{…}}"
     if raw.get("max_concurrency", 1) < 1:
         yield "/max_concurrency", "max_concurrency must be 1 or more"
@@ -33,8 +32,8 @@ class ParallelHandler:
     TYPE: ClassVar[NodeType] = NodeType(
         type="parallel",
         fields=(
-            Field(name="count", kind=FieldKind.VALUE),
-            Field(name="items", kind=FieldKind.VALUE),
+            Field(name="count", kind=FieldKind.VALUE, stored=True),
+            Field(name="items", kind=FieldKind.VALUE, stored=True),
             Field(name="max_concurrency", kind=FieldKind.INTEGER),
             Field(name="body", kind=FieldKind.BODY, required=True),
             Field(name="collect", kind=FieldKind.BODY_VALUE),

@@ -77,6 +77,8 @@ class Completion:
         )
 
     def _interpret(self, advance: Advance, done: Done) -> bool:
+        if isinstance(done, inline.Contained) and self._stopping(advance):
+            return self._aborted(advance, None)
         if isinstance(done, inline.Contained):
             return containers.start(advance, containers.standing(advance, self.claimed.no))
         if isinstance(done, inline.Inlined):
@@ -227,8 +229,8 @@ class Completion:
         move = self._move(StepStatus.QUEUED, "step.queued", {"reason": "given back"}, None, status="aborted")
         return advance.requeue(move, decide.leaving_chord(advance.plan, self.claimed.node))
 
-    def _aborted(self, advance: Advance, done: Performed) -> bool:
-        """A run that is being stopped waits for no step that would go on only later."""
+    def _aborted(self, advance: Advance, done: Performed | None) -> bool:
+        """A run that is being stopped waits for no step that would go on only later, and opens no container."""
         digits = decide.edges_on_skip(self.claimed.node)
         move = self._move(
             StepStatus.ABORTED, "step.aborted", {"edges": digits}, done, bump=1, out_edges=digits
@@ -269,9 +271,10 @@ class Completion:
         return decide.decisions(self.claimed.plan, self.claimed.node, digits, off_chord=off_chord)
 
     def _stopping(self, advance: Advance) -> bool:
-        """A run that is being stopped retries nothing."""
+        """A run that is being stopped retries nothing, nor does a branch that is."""
         state = runs.lock(advance.session, advance.info.id)
-        return state is not None and state.stopping is not None
+        stopping = state is not None and state.stopping is not None
+        return stopping or containers.is_closed(advance, self.claimed.no)
 
     def _overspends(self, session: Session, done: Done) -> bool:
         """Whether this step spends more than is left; its move comes first, and must start nothing then."""

@@ -18,7 +18,7 @@ from models.moves import AttemptChange, AttemptResult, Decision, Move, Target, T
 from models.queries import branches, runs, steps
 from models.queries.branches import BranchRow, ContainerRow
 from models.queries.steps import Hot, Stored
-from models.states import StepStatus
+from models.states import STEP_TERMINAL, StepStatus
 from orchestrator.core import branching, conditions, decide, retry, values
 from orchestrator.core.branching import Counters, RefusedError
 from orchestrator.core.effects import Timer
@@ -100,7 +100,7 @@ def start(advance: Advancing, at: Standpoint) -> bool:
     try:
         resolved = _mapping(at.node, names)
         opening = None if row is not None else _opening(advance, at.node, names)
-        empty = opening is not None and (opening.total == 0 or not _asked_before(at.node, names))
+        empty = (row is None or row.opened == 0) and _is_empty(at.node, opening or row, names)
     except (RefusedError, OrchestratorError) as error:
         return _end_failed(advance, at, _as_step_error(error), row)
     given = names.chained(at.node, at.live_in) | (resolved or {})
@@ -132,8 +132,11 @@ def _opening(advance: Advancing, node: PlanNode, names: Names) -> branching.Open
     return branching.opening(node, fields, advance.deps.settings.max_items)
 
 
-def _asked_before(node: PlanNode, names: Names) -> bool:
-    return not branching.asks_before(node) or inline.holds(node.fields["condition"], names)
+def _is_empty(node: PlanNode, opening: branching.Opening | ContainerRow | None, names: Names) -> bool:
+    """Whether there is no first branch."""
+    if opening is not None and opening.total == 0:
+        return True
+    return branching.asks_before(node) and not inline.holds(node.fields["condition"], names)
 
 
 def _as_step_error(error: Exception) -> StepError:
@@ -207,8 +210,8 @@ def _do_again(advance: Advancing, node: PlanNode, branch: BranchRow) -> None:
     branches.reopen(advance.session, run_id, branch.number)
     if again.moves:
         advance.round(Transition(run_id=run_id, moves=again.moves, while_=_OPEN))
-    else:
-        # Every step had succeeded: it was `collect` that failed, and is asked again.
+    elif all(status in STEP_TERMINAL for status, _ in rows.values()):
+        # Every step had ended well: it was `collect` that failed, and is asked again.
         advance.ended.append(branch.number)
     if again.decisions:
         advance.push(Transition(run_id=run_id, decisions=again.decisions, while_=_OPEN))
@@ -317,6 +320,19 @@ def close(advance: Advancing, numbers: Iterable[int]) -> None:
     advance.open_steps -= closed.steps
     advance.ended.extend(closed.branches)
     advance.effects.extend(closed.effects)
+
+
+def is_closed(advance: Advancing, no: int) -> bool:
+    """Whether nothing more starts where a step is: a branch around it was ended before all of its steps had."""
+    branch = advance.plan.branch(no)
+    while branch:
+        row = branches.get(advance.session, advance.info.id, branch)
+        (around,) = steps.hot(advance.session, advance.info.id, [row.container])
+        failed = row.error is not None and advance.plan.on_failure == "fail_fast"
+        if failed or around.status != StepStatus.WAITING:
+            return True
+        branch = advance.plan.branch(row.container)
+    return False
 
 
 def branch_ended(advance: Advancing, number: int) -> None:
@@ -464,7 +480,7 @@ def _close_all(advance: Advancing, row: ContainerRow) -> None:
 
 
 def _retry_in(advance: Advancing, at: Standpoint, error: StepError) -> float | None:
-    if at.status is StepStatus.PENDING:
+    if at.status is not StepStatus.WAITING:
         return None  # what it asks for can't be had, and would not be a second time
     state = runs.lock(advance.session, advance.info.id)
     if state is not None and state.stopping is not None:

@@ -41,7 +41,7 @@ class Names(Mapping[str, Any]):
 
     Outputs are loaded when they are asked for; `prefetch` loads many at once. A node that was skipped or has
     not ended is absent; one that failed is `{"error": {code, message, details}}`. `branch`: that of the step,
-    0 for the run's own; `back`: nodes of it that are seen as the iteration before left them.
+    0 for the run's own; `back`: nodes around it that are seen as the iteration before left them.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Names(Mapping[str, Any]):
 
     def after(self, branch: int) -> "Names":
         """The names behind the last step of a branch, as its container's `collect` and `condition` see them."""
-        return self._like(branch, (), env=None)
+        return self._like(branch, self._back, env=None)
 
     def _like(self, branch: int, back: Collection[int], *, env: Mapping[str, str] | None) -> "Names":
         other = Names(self._plan, self._info, self._reads, env, branch=branch, back=back)
@@ -107,15 +107,12 @@ class Names(Mapping[str, Any]):
 
     def _locate(self, root: str) -> int | None:
         """The step that a name means here: the nearest scope that has such a node."""
-        branch = self._branch
         for frame in (*self.frames(), None):
             if frame is None:
                 return self._plan.numbers.get(root)
             place = self._plan.numbers_in[self._scope(frame)].get(root)
             if place is not None:
-                seen = frame.number
-                if frame.number == branch and place in self._back:
-                    seen = self._before(frame, root)
+                seen = self._before(frame, root) if place in self._back else frame.number
                 return self._plan.step_of(seen, place)
             if self._plan.nodes[self._scope(frame)].id == root:
                 return None

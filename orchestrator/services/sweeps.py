@@ -161,10 +161,11 @@ def _lost(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
         if step.losses + 1 >= POISON:
             message = f"the worker was lost {POISON} times while it did this step; it is not tried again"
             return _fail(deps, session, step, ErrorCode.WORKER_LOST, message)
-        if state is not None and state.stopping is not None:
+        advance = _advance(deps, session, step.run_id)
+        stopping = state is not None and state.stopping is not None
+        if stopping or containers.is_closed(advance, step.no):
             message = "the worker was lost while the run was being stopped; the step is not tried again"
             return _fail(deps, session, step, ErrorCode.WORKER_LOST, message)
-        advance = _advance(deps, session, step.run_id)
         node = advance.plan.at(step.no)
         reserved = steps.reserved(session, step.run_id, step.no, step.attempt)
         cost = claiming.estimate(deps, node)

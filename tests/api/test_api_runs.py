@@ -117,6 +117,20 @@ def test_a_step_is_found_by_its_path_raw_and_encoded(defined: Api) -> None:
         assert defined.get(f"/api/runs/{run['id']}/steps/{path}").status_code == 404
 
 
+def test_a_step_in_a_branch_is_found_by_its_path_raw_and_encoded(api: Api) -> None:
+    body = {"nodes": [{"id": "x", "type": "set", "values": {"last": "{{index}}"}}]}
+    inner = {"id": "inner", "type": "loop", "mode": "for", "count": 1, "body": body}
+    each = {"id": "each", "type": "parallel", "count": 4, "body": {"nodes": [inner]}}
+    api.define({"name": "map", "nodes": [each]})
+    run = api.run("map")
+
+    for path in ("each[3]/inner[0]/x", "each%5B3%5D/inner%5B0%5D/x", "each%5b3%5d%2Finner[0]%2Fx"):
+        step = api.done(api.get(f"/api/runs/{run['id']}/steps/{path}"))
+        assert (step["path"], step["node"], step["status"]) == ("each[3]/inner[0]/x", "x", "success")
+    for path in ("each[4]/inner[0]/x", "each/inner/x", "each[3]", "each[3]/", "each[03]/inner[0]/x"):
+        assert api.get(f"/api/runs/{run['id']}/steps/{path}").status_code == 404
+
+
 def test_steps_can_be_included(defined: Api) -> None:
     run = defined.run("triage", inputs={"amount": 1})
 

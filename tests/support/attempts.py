@@ -92,3 +92,10 @@ def events(engine: Engine, run_id: str) -> list[Event]:
 def told(engine: Engine, run_id: str) -> list[str]:
     """The types of a run's events."""
     return [event.type for event in events(engine, run_id)]
+
+
+def outrun(engine: Engine, run_id: str, path: str) -> None:
+    """The step's attempt has outrun its timeout, and the sweep finds it."""
+    query = "UPDATE step SET timeout_at = :at WHERE run_id = :run AND path = :path"
+    execute(engine, query, at=long_ago(engine), run=run_id, path=path)
+    engine.send(sweeps.run(engine.deps, "timeouts").effects)
