@@ -21,7 +21,18 @@ from orchestrator.core.outcome import StepError
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import Counters
 from orchestrator.core.waves import Grouping, group
-from orchestrator.services import asking, containers, counting, data, inline, lanes, stopping, telling
+from orchestrator.services import (
+    asking,
+    container_ends,
+    container_steps,
+    containers,
+    counting,
+    data,
+    inline,
+    lanes,
+    stopping,
+    telling,
+)
 from orchestrator.services.deps import Deps
 
 INLINE_LIMIT = 100
@@ -105,7 +116,7 @@ class Advance:
                 Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=_OPEN)
             )
         if self.plan.branch(node.no):
-            return containers.fail_in_branch(self, node, move, decisions, error)
+            return container_ends.fail_in_branch(self, node, move, decisions, error)
         failure = run_error(error, node.id)
         if self.plan.on_failure == "fail_fast":
             return self._fail_fast(move, failure)
@@ -191,7 +202,7 @@ class Advance:
         if full or not node.inline:
             later.append(target)
         elif node.body is not None:
-            containers.start(self, containers.ready(self, target))
+            containers.start(self, container_steps.ready(self, target))
         else:
             self.inlined += 1
             self._apply(node, inline.evaluate(self.deps, node, self.plan, names, target, self.info))
@@ -216,7 +227,7 @@ class Advance:
     def _apply(self, node: PlanNode, done: inline.Inlined) -> None:
         if done.error is not None and not node.error_port:
             if self.plan.branch(node.no):
-                containers.fail_in_branch(self, node, done.move, done.decisions, done.error)
+                container_ends.fail_in_branch(self, node, done.move, done.decisions, done.error)
                 return
             failure = run_error(done.error, node.id)
             if self.plan.on_failure == "fail_fast":

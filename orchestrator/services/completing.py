@@ -20,7 +20,16 @@ from orchestrator.core.effects import Effect, Timer
 from orchestrator.core.outcome import Call, Cancelled, Failed, Paused, Succeeded, Waiting
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.waves import group
-from orchestrator.services import attempts, budgets, claiming, containers, inline, telling
+from orchestrator.services import (
+    attempts,
+    budgets,
+    claiming,
+    container_ends,
+    container_steps,
+    containers,
+    inline,
+    telling,
+)
 from orchestrator.services.advance import Advance
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.deps import Deps
@@ -80,7 +89,7 @@ class Completion:
         if isinstance(done, inline.Contained) and self._stopping(advance):
             return self._aborted(advance, None)
         if isinstance(done, inline.Contained):
-            return containers.start(advance, containers.standing(advance, self.claimed.no))
+            return containers.start(advance, container_steps.standing(advance, self.claimed.no))
         if isinstance(done, inline.Inlined):
             return self._inline(advance, done)
         match done.outcome:
@@ -274,7 +283,7 @@ class Completion:
         """A run that is being stopped retries nothing, nor does a branch that is."""
         state = runs.lock(advance.session, advance.info.id)
         stopping = state is not None and state.stopping is not None
-        return stopping or containers.is_closed(advance, self.claimed.no)
+        return stopping or container_ends.is_closed(advance, self.claimed.no)
 
     def _overspends(self, session: Session, done: Done) -> bool:
         """Whether this step spends more than is left; its move comes first, and must start nothing then."""

@@ -26,6 +26,7 @@ from orchestrator.core.plan import PlanNode
 from orchestrator.services import (
     claiming,
     concurrency,
+    container_ends,
     containers,
     lanes,
     looking,
@@ -163,7 +164,7 @@ def _lost(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
             return _fail(deps, session, step, ErrorCode.WORKER_LOST, message)
         advance = _advance(deps, session, step.run_id)
         stopping = state is not None and state.stopping is not None
-        if stopping or containers.is_closed(advance, step.no):
+        if stopping or container_ends.is_closed(advance, step.no):
             message = "the worker was lost while the run was being stopped; the step is not tried again"
             return _fail(deps, session, step, ErrorCode.WORKER_LOST, message)
         node = advance.plan.at(step.no)
@@ -202,7 +203,7 @@ def _time_out(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
         runs.lock(session, step.run_id)
         advance = _advance(deps, session, step.run_id)
         if advance.plan.at(step.no).body is not None:
-            containers.time_out(advance, step.no, step.attempt)
+            container_ends.time_out(advance, step.no, step.attempt)
             return tuple(advance.waves())
         return _fail(deps, session, step, ErrorCode.TIMEOUT, "the attempt has outrun its timeout")
 

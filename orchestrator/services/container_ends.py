@@ -1,0 +1,185 @@
+"""The end of loops and parallels, and of branches that fail: success, failure, retry, and closing what is inside."""
+
+import random
+from collections.abc import Iterable
+
+from models.base import dump_json
+from models.errors import ErrorCode, OrchestratorError
+from models.moves import AttemptChange, AttemptResult, Decision, Move, Transition
+from models.queries import branches, runs, steps
+from models.queries.branches import ContainerRow
+from models.queries.steps import Hot, Stored
+from models.states import StepStatus
+from orchestrator.core import branching, conditions, decide, retry
+from orchestrator.core.effects import Timer
+from orchestrator.core.outcome import StepError
+from orchestrator.core.plan import PlanNode
+from orchestrator.services import asking, container_steps, data, inline, stopping
+from orchestrator.services.advancing import Advancing
+
+_OPEN = ("running", "paused")
+
+
+def fail_in_branch(
+    advance: Advancing, node: PlanNode, move: Move, decisions: tuple[Decision, ...], error: StepError
+) -> bool:
+    """A step of a branch failed for good, and no edge takes it: so does its branch. False on a lost race."""
+    fast = advance.plan.on_failure == "fail_fast"
+    result = advance.begin(
+        Transition(run_id=advance.info.id, moves=(move,), decisions=() if fast else decisions, while_=_OPEN)
+    )
+    if result is None:
+        return False
+    branch = advance.plan.branch(node.no)
+    failure = container_steps.failure(error, result.moved[0].path)
+    branches.fail(advance.session, advance.info.id, branch, failure)
+    if fast:
+        close(advance, [branch])
+    advance.settle(result)
+    return True
+
+
+def close(advance: Advancing, numbers: Iterable[int]) -> None:
+    """Nothing more starts in these branches, nor in those within them; what runs is given up or let end."""
+    session, run_id, plan = advance.session, advance.info.id, advance.plan
+    rows: list[Hot] = []
+    todo = list(numbers)
+    while todo:
+        nos = branches.open_steps(session, run_id, len(plan.nodes), todo)
+        found = steps.hot(session, run_id, nos) if nos else []
+        rows += found
+        inner = [row.no for row in found if plan.at(row.no).body is not None]
+        todo = [branch.number for no in inner for branch in branches.of(session, run_id, no, ("open",))]
+    closed = stopping.close(advance.deps, session, plan, advance.info, rows)
+    for row in rows:
+        advance.queued.pop(row.no, None)
+    advance.open_steps -= closed.steps
+    advance.ended.extend(closed.branches)
+    advance.effects.extend(closed.effects)
+
+
+def is_closed(advance: Advancing, no: int) -> bool:
+    """Whether nothing more starts where a step is: a branch around it was ended before all of its steps had."""
+    branch = advance.plan.branch(no)
+    while branch:
+        row = branches.get(advance.session, advance.info.id, branch)
+        (around,) = steps.hot(advance.session, advance.info.id, [row.container])
+        failed = row.error is not None and advance.plan.on_failure == "fail_fast"
+        if failed or around.status != StepStatus.WAITING:
+            return True
+        branch = advance.plan.branch(row.container)
+    return False
+
+
+def succeed(
+    advance: Advancing, at: container_steps.Standpoint, row: ContainerRow, kept: container_steps.Kept
+) -> bool:
+    output = {"count": row.ended, "failed": row.failed}
+    names = data.names(advance.session, advance.plan, advance.info, no=at.node.no)
+    names.know(
+        at.node.no,
+        Stored(no=at.node.no, status="success", attempt=at.attempt, out_edges=None, output=output),
+    )
+    try:
+        holds = inline.edge_values(at.node, names)
+    except OrchestratorError as error:
+        return fail(advance, at, asking.step_error(error), row)
+    digits = decide.edges_on_success(at.node, route=None, terminal=False, holds=holds)
+    move = at.move(
+        StepStatus.SUCCESS,
+        "step.completed",
+        {"edges": digits},
+        tries=1,
+        losses=0,
+        out_edges=digits,
+        change=container_steps.ending(at),
+        result=AttemptResult(
+            status="success",
+            output=dump_json(output),
+            resolved=kept.resolved,
+            input_digest=kept.input_digest,
+        ),
+    )
+    decisions = decide.decisions(advance.plan, at.node, digits)
+    return advance.start(
+        Transition(run_id=advance.info.id, moves=(move,), decisions=decisions, while_=_OPEN)
+    )
+
+
+def fail(advance: Advancing, at: container_steps.Standpoint, error: StepError, row: ContainerRow | None) -> bool:
+    """The container fails: it is retried by its policy, or fails for good; what runs in it ends."""
+    wait = _retry_in(advance, at, error)
+    if wait is None:
+        digits = decide.edges_on_failure(at.node)
+        move = at.move(
+            StepStatus.FAILED,
+            "step.failed",
+            {"error": error.to_json(), "edges": digits},
+            tries=1,
+            losses=0,
+            out_edges=digits,
+            change=container_steps.ending(at),
+            result=AttemptResult(status="failed", error=dump_json(error.to_json())),
+        )
+        decisions = decide.decisions(advance.plan, at.node, digits)
+        done = advance.fail(at.node, move, decisions, error)
+    else:
+        done = _retry(advance, at, error, wait)
+    if done and row is not None:
+        _close_all(advance, row)
+    return done
+
+
+def _close_all(advance: Advancing, row: ContainerRow) -> None:
+    if advance.stopped:
+        return
+    found = branches.of(advance.session, advance.info.id, row.no, ("open",))
+    if found:
+        close(advance, [branch.number for branch in found])
+        advance.settle()
+
+
+def _retry_in(advance: Advancing, at: container_steps.Standpoint, error: StepError) -> float | None:
+    if at.status is not StepStatus.WAITING:
+        return None  # what it asks for can't be had, and would not be a second time
+    state = runs.lock(advance.session, advance.info.id)
+    if state is not None and state.stopping is not None:
+        return None
+    return retry.delay(
+        at.node.retry,
+        error,
+        at.tries + 1,
+        random.random(),  # noqa: S311 - spreads retries, guards nothing
+        lambda condition, names: bool(conditions.evaluate(condition, names)),
+    )
+
+
+def _retry(advance: Advancing, at: container_steps.Standpoint, error: StepError, wait: float) -> bool:
+    due = advance.deps.clock.now() + wait
+    move = at.move(
+        StepStatus.RETRYING,
+        "step.retrying",
+        {"error": error.to_json(), "due_at": due},
+        tries=1,
+        losses=0,
+        due=due,
+        change=AttemptChange.END,
+        result=AttemptResult(status="failed", error=dump_json(error.to_json())),
+    )
+    seconds = advance.deps.clock.real(wait)
+    if seconds <= 2 * advance.deps.settings.sweep_seconds:
+        advance.effects.append(
+            Timer(run_id=advance.info.id, no=at.node.no, attempt=at.attempt, seconds=max(0.0, seconds))
+        )
+    return advance.start(Transition(run_id=advance.info.id, moves=(move,), while_=_OPEN))
+
+
+def time_out(advance: Advancing, no: int, attempt: int) -> bool:
+    """A container has outrun its timeout. False when it has ended, or goes on in another attempt."""
+    at = container_steps.standing(advance, no)
+    if at.status is not StepStatus.WAITING or at.attempt != attempt:
+        return False
+    row = branches.container(advance.session, advance.info.id, no)
+    what = "loop" if branching.is_loop(at.node) else "parallel"
+    error = StepError.of(ErrorCode.TIMEOUT, f"the {what} has outrun its timeout")
+    return fail(advance, at, error, row)
