@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import LargeBinary, Text, cast, func, insert, select, text, type_coerce, update
 from sqlalchemy.orm import Session
 
 from models.base import dump_json
 from models.branch import Branch, Container, ContainerItems
 from models.run import Run
-from models.step import Step
+from models.step import Attempt, Step
 
 CHUNK = 64
 
@@ -197,6 +197,33 @@ def reopen(session: Session, run_id: str, number: int) -> None:
         .where(Branch.run_id == run_id, Branch.number == number)
         .values(status="open", error=None, result=None)
     )
+
+
+def result_bytes(session: Session, run_id: str, no: int, size: int, places: Collection[int] | None) -> int:
+    """How long the results of a container are, as JSON text; references within references are not followed.
+
+    `places`: the nodes of its body whose outputs they are, None where `collect` gave them; `size` is the plan's.
+    """
+    of = (Branch.run_id == run_id, Branch.container == no)
+    if places is None:
+        return int(session.execute(select(func.sum(_length(session, Branch.result))).where(*of)).scalar() or 0)
+    found = 0
+    for place in places:
+        outputs = (
+            select(func.sum(_length(session, Attempt.output)))
+            .join(Branch, Attempt.no == Branch.number * size + place)
+            .where(*of, Attempt.run_id == run_id, Attempt.status == "success")
+        )
+        found += int(session.execute(outputs).scalar() or 0)
+    return found
+
+
+def _length(session: Session, column: Any) -> Any:
+    """Bytes of a JSON column as it is stored."""
+    stored = type_coerce(column, Text)
+    if session.get_bind().dialect.name == "sqlite":
+        return func.length(cast(stored, LargeBinary))
+    return func.octet_length(stored)
 
 
 def set_due(session: Session, run_id: str, no: int, at: datetime | None) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from typing import Any
 
 from models.base import dump_json
 from models.errors import ErrorCode, OrchestratorError
@@ -18,6 +19,7 @@ from orchestrator.services import asking, container_steps, data, inline, stoppin
 from orchestrator.services.advancing import Advancing
 
 _OPEN = ("running", "paused")
+MAX_RESULT_BYTES = 64 << 20  # spec "engine", Containers
 
 
 def fail_in_branch(
@@ -74,7 +76,14 @@ def is_closed(advance: Advancing, no: int) -> bool:
 def succeed(
     advance: Advancing, at: container_steps.Standpoint, row: ContainerRow, kept: container_steps.Kept
 ) -> bool:
-    output = {"count": row.ended, "failed": row.failed}
+    """The container succeeds with its results, if they are not too large. False on a lost race."""
+    output: dict[str, Any] = {"count": row.ended, "failed": row.failed}
+    size, limit = _result_bytes(advance, at), at.node.max_output_bytes or MAX_RESULT_BYTES
+    if size > limit and at.node.on_large_output != "truncate":
+        message = f"the results have {size} bytes, the limit is {limit}; collect less of each branch"
+        return fail(advance, at, StepError.of(ErrorCode.OUTPUT_TOO_LARGE, message), row)
+    if size > limit:
+        output |= {"truncated": True, "bytes": size}
     names = data.names(advance.session, advance.plan, advance.info, no=at.node.no)
     names.know(
         at.node.no,
@@ -104,6 +113,13 @@ def succeed(
     return advance.start(
         Transition(run_id=advance.info.id, moves=(move,), decisions=decisions, while_=_OPEN)
     )
+
+
+def _result_bytes(advance: Advancing, at: container_steps.Standpoint) -> int:
+    plan, node = advance.plan, at.node
+    size = len(plan.nodes)
+    places = None if "collect" in node.fields else [last.no for last in plan.terminal_of(node.no % size)]
+    return branches.result_bytes(advance.session, advance.info.id, node.no, size, places)
 
 
 def fail(advance: Advancing, at: container_steps.Standpoint, error: StepError, row: ContainerRow | None) -> bool:

@@ -220,6 +220,8 @@ class Names(Mapping[str, Any]):
         if row.passed is not None:
             return inputs.merge(self.output(passed) for passed in row.passed)
         if self._plan.at(no).body is not None and isinstance(row.output, dict):
+            if row.output.get("truncated"):
+                return {"results": [], **row.output}
             return {"results": self._results(no), **row.output}
         return row.output
 

@@ -327,3 +327,20 @@ def test_an_own_key_is_each_branchs_own(ours: Engine, tmp_path: Path) -> None:
     assert found["status"] == "success"
     keys = {line.split()[3] for line in log.read_text().splitlines()}
     assert keys == {"order-7:each[0]/x", "order-7:each[1]/x"}
+
+
+@pytest.mark.parametrize("more", [{}, {"collect": "{{x}}"}])
+def test_results_that_are_too_large(ours: Engine, more: dict[str, Any]) -> None:
+    inner = body(probe("x", does={"succeed": "é" * 40}))
+    described = definition(each(count=3, max_output_bytes=200, body=inner, **more))
+    found = ended(ours, described)
+    assert (found["status"], found["error"]["code"]) == ("failed", "OUTPUT_TOO_LARGE")
+    assert "246 bytes" in found["error"]["message"]
+    described["name"], described["nodes"][0]["on_large_output"] = "w2", "truncate"
+    assert outputs(ours, described)["each"] == {
+        "results": [],
+        "count": 3,
+        "failed": 0,
+        "truncated": True,
+        "bytes": 246,
+    }
