@@ -138,6 +138,16 @@ _COUNT_STEPS_SQLITE = _COUNT_STEPS.format(
 
 def count_steps(session: Session, run_id: str, opened: Mapping[int, int]) -> list[int]:
     """Add to the open steps of branches, by number; those that have none left."""
+    if len(opened) == 1:
+        # By far the most frequent; found by its key whatever the planner makes of the other statement.
+        ((number, more),) = opened.items()
+        left = session.execute(
+            update(Branch)
+            .where(Branch.run_id == run_id, Branch.number == number)
+            .values(open_steps=Branch.open_steps + more)
+            .returning(Branch.open_steps)
+        ).scalar_one()
+        return [number] if left == 0 else []
     sqlite = session.get_bind().dialect.name == "sqlite"
     rows = dump_json([{"number": number, "more": more} for number, more in sorted(opened.items())])
     found = session.execute(
