@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 METADATA := setup.cfg pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench simulate clean
+.PHONY: help demo up test openclaw check format bench simulate faults clean
 
 help: ## Show what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,6 +19,10 @@ up: $(VENV)/.embedded ## Run the stack in the foreground
 
 test: $(VENV)/.dev ## Run the tests against real servers
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+openclaw: $(VENV)/.dev ## Test against a real OpenClaw gateway, installed by npm into .openclaw (835 MB)
+	@$(BIN)/python -m tests.openclaw.install
+	@$(BIN)/python -m pytest --openclaw tests/openclaw
 
 check: $(VENV)/.dev ## Lint, types, layers
 	@$(BIN)/ruff check .
@@ -34,8 +38,11 @@ bench: $(VENV)/.dev ## Measure steps a second and latency beside bare Celery
 simulate: $(VENV)/.dev ## Run 100,000 seeds of the simulation in two processes
 	@$(BIN)/python -m tests.simulation --seeds 100000 --processes 2
 
+faults: $(VENV)/.dev ## Kill, freeze and flush everything for ten minutes under 300 runs, and print the figures
+	@$(BIN)/python -m tests.faults --seconds 600 --runs 300
+
 clean: ## Remove the environment and what tools left
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .openclaw build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON to it" >&2; exit 1; }

@@ -6,7 +6,28 @@ from apiflask import APIFlask
 from flask import Flask, request
 from werkzeug.exceptions import NotFound
 
-from api import errors, keys, openapi, pools, runs, runtime, system, triggers, workflows, workspaces
+from api import (
+    agents,
+    approvals,
+    callbacks,
+    checkpoints,
+    control,
+    costs,
+    errors,
+    gateways,
+    keys,
+    openapi,
+    pools,
+    prices,
+    runs,
+    runtime,
+    signals,
+    system,
+    triggers,
+    work,
+    workflows,
+    workspaces,
+)
 from orchestrator import logs
 from orchestrator.core.effects import Effect
 from orchestrator.services import deps as services
@@ -14,7 +35,25 @@ from orchestrator.services.deps import Deps
 from orchestrator.settings import load
 from tasks import broker, canvas
 
-BLUEPRINTS = (workflows.bp, triggers.bp, runs.bp, keys.bp, workspaces.bp, pools.bp, system.bp)
+BLUEPRINTS = (
+    workflows.bp,
+    triggers.bp,
+    control.bp,
+    checkpoints.bp,
+    runs.bp,
+    approvals.bp,
+    signals.bp,
+    agents.bp,
+    work.bp,
+    gateways.bp,
+    keys.bp,
+    workspaces.bp,
+    pools.bp,
+    costs.bp,
+    prices.bp,
+    callbacks.bp,
+    system.bp,
+)
 
 
 def create_app(

@@ -1,8 +1,8 @@
 """Live events of runs for many clients at the cost of one query a tick.
 
-One thread a process asks where all followed runs stand, reads the new events of those that moved, renders
-them once and hands the same bytes to every client. It runs only while somebody follows. A client holds no
-database session.
+One thread a process asks where all followed runs stand, reads the new events of those that moved and what their
+steps stream, renders it once and hands the same bytes to every client. It runs only while somebody follows. A
+client holds no database session.
 """
 
 import json
@@ -16,12 +16,14 @@ from typing import Any, Protocol
 
 import structlog
 
+from api.flow import Chunk, Flow
 from orchestrator.services.feeds import Head
 
 TICK = 0.05
 HEARTBEAT = 15.0
 QUEUE = 256
 PAGE = 500
+CHUNKS = 1_000  # chunks read at once
 
 log = structlog.get_logger(__name__)
 
@@ -33,20 +35,38 @@ class Source(Protocol):
 
     def events(self, run_id: str, *, after: int, upto: int, limit: int) -> list[dict[str, Any]]: ...
 
+    def chunks(self, run_ids: Collection[str], *, after: int, limit: int) -> list[tuple[int, Chunk]]: ...
+
+    def last_chunk(self) -> int: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Rendered events by number; `ended`: the run had ended with the last of them."""
+    """Rendered events by number, chunks without one; `ended`: the run had ended with the last of them."""
 
-    frames: tuple[tuple[int, bytes], ...] = ()
+    frames: tuple[tuple[int | None, bytes], ...] = ()
     ended: bool = False
+
+    @property
+    def passing(self) -> bool:
+        """Whether it holds chunks alone, which a client can do without."""
+        return not self.ended and all(seq is None for seq, _ in self.frames)
+
+    def after(self, seen: int, *, chunks: bool) -> list[bytes]:
+        """What a client has not seen of it."""
+        return [text for seq, text in self.frames if (chunks if seq is None else seq > seen)]
+
+    def last(self, seen: int) -> int:
+        """The number of the last event that a client has seen with it."""
+        return max([seen, *(seq for seq, _ in self.frames if seq is not None)])
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Follower:
     """One client's place at a run: `batches` go on after event `seq`, with which the run had `ended` or not.
 
-    behind: the client did not keep up; what follows the batches that are left it reads from the database.
+    behind: the client did not keep up; what follows the batches that are left it reads from the database. Before it
+    comes to that, chunks are left out.
     """
 
     seq: int
@@ -55,7 +75,7 @@ class Follower:
     behind: bool = False
 
     def offer(self, batch: Batch) -> None:
-        if self.behind:
+        if self.behind or (batch.passing and self.batches.qsize() >= QUEUE // 2):
             return
         try:
             self.batches.put_nowait(batch)
@@ -76,9 +96,11 @@ class Follower:
 
 @dataclass(slots=True, kw_only=True)
 class _Feed:
-    """A followed run, and how far its followers were served."""
+    """A followed run, and how far its followers were served. since: the last chunk that was read, None: find out."""
 
     head: Head
+    since: int | None = None
+    flow: Flow = field(default_factory=Flow)
     followers: set[Follower] = field(default_factory=set)
 
 
@@ -94,15 +116,19 @@ class Hub:
         self._thread: threading.Thread | None = None
 
     def stream(self, run_id: str, after: int) -> Iterator[bytes]:
-        """The run's events after number `after` as server-sent ones, then live ones until the run has ended."""
+        """The run's events after number `after` as server-sent ones, then live ones until the run has ended.
+
+        What steps stream is shown live, to those who have come to the end of the log and not beyond it.
+        """
         yield f": events of run {run_id} after {after}\n\n".encode()
         seen, ended = after, False
         while not ended:
             follower = self._join(run_id)
+            chunks = seen <= follower.seq
             try:
                 for batch in chain(self._replay(run_id, follower, seen), self._live(follower)):
-                    fresh = [text for seq, text in batch.frames if seq > seen]
-                    seen = max([seen, *(seq for seq, _ in batch.frames)])
+                    fresh = batch.after(seen, chunks=chunks)
+                    seen = batch.last(seen)
                     ended = batch.ended
                     if not ended or fresh:
                         yield b"".join(fresh) or b": heartbeat\n\n"
@@ -166,6 +192,7 @@ class Hub:
                 self._serve_once()
             except Exception:  # one thread serves every client: it outlives the database's absence
                 log.exception("events can't be read; trying again")
+                self._lose_place()
                 time.sleep(1)
             time.sleep(self._tick)
 
@@ -175,28 +202,58 @@ class Hub:
                 self._thread = None
             return self._thread is not None
 
+    def _lose_place(self) -> None:
+        """The chunks of a server that crashed are gone, and their ids begin anew."""
+        with self._lock:
+            for feed in self._feeds.values():
+                feed.since = None
+
     def _serve_once(self) -> None:
         with self._lock:
-            stood = {run_id: feed.head for run_id, feed in self._feeds.items()}
-        heads = self._source.heads(stood)
-        for run_id, before in stood.items():
-            now = heads.get(run_id, Head(seq=before.seq, ended=True))
-            while before != now:
-                before = self._advance(run_id, before, now)
+            feeds = dict(self._feeds)
+        heads = self._source.heads(feeds)
+        self._read_chunks(feeds)
+        for run_id, feed in feeds.items():
+            now = heads.get(run_id, Head(seq=feed.head.seq, ended=True))
+            while feed.head != now:
+                self._advance(run_id, feed, now)
+            self._hand_out(run_id, feed, feed.head, _batch(feed.flow.tick(), ended=False))
 
-    def _advance(self, run_id: str, before: Head, now: Head) -> Head:
-        """Serve one page of the events between two heads; where the followers stand after it."""
-        page = self._source.events(run_id, after=before.seq, upto=now.seq, limit=PAGE)
+    def _read_chunks(self, feeds: dict[str, _Feed]) -> None:
+        """Read the new chunks; of runs that are followed only now, find out where these begin."""
+        known = {run_id: feed for run_id, feed in feeds.items() if feed.since is not None}
+        if len(known) < len(feeds):
+            last = self._source.last_chunk()
+            for feed in feeds.values():
+                feed.since = last if feed.since is None else feed.since
+        after = min((feed.since or 0 for feed in known.values()), default=0)
+        page: list[tuple[int, Chunk]] = []
+        while known and (page := self._source.chunks(known, after=after, limit=CHUNKS)):
+            for number, chunk in page:
+                feed = known[chunk["run_id"]]
+                if number > (feed.since or 0):
+                    feed.flow.arrived([chunk])
+            after = page[-1][0]
+            for feed in known.values():  # ids grow in the order of commits: nobody has one below
+                feed.since = max(feed.since or 0, after)
+            if len(page) < CHUNKS:
+                return
+
+    def _advance(self, run_id: str, feed: _Feed, now: Head) -> None:
+        """Serve one page of the events between where the followers stand and `now`."""
+        page = self._source.events(run_id, after=feed.head.seq, upto=now.seq, limit=PAGE)
         last = page[-1]["seq"] if page else now.seq
         head = now if last == now.seq else Head(seq=last, ended=False)
-        batch = _batch(page, ended=head.ended)
+        told = [each for event in page for each in (*feed.flow.before(event), event)]
+        self._hand_out(run_id, feed, head, _batch(told, ended=head.ended))
+
+    def _hand_out(self, run_id: str, feed: _Feed, head: Head, batch: Batch) -> None:
+        """Give a batch to the followers, who then stand at `head`."""
         with self._lock:
-            feed = self._feeds.get(run_id)
-            if feed is not None and feed.head == before:
-                feed.head = head
+            moved, feed.head = feed.head != head, head
+            if self._feeds.get(run_id) is feed and (moved or batch.frames):
                 for follower in feed.followers:
                     follower.offer(batch)
-        return head
 
 
 def _batch(events: list[dict[str, Any]], *, ended: bool) -> Batch:
@@ -204,6 +261,7 @@ def _batch(events: list[dict[str, Any]], *, ended: bool) -> Batch:
 
 
 def render(event: dict[str, Any]) -> bytes:
-    """An event as a server-sent one (WHATWG HTML, 9.2)."""
+    """An event as a server-sent one (WHATWG HTML, 9.2); one without a number moves no client's place."""
     data = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
-    return f"id: {event['seq']}\nevent: {event['type']}\ndata: {data}\n\n".encode()
+    place = "" if event["seq"] is None else f"id: {event['seq']}\n"
+    return f"{place}event: {event['type']}\ndata: {data}\n\n".encode()

@@ -25,6 +25,7 @@ from orchestrator.services.idempotency import Once
 from orchestrator.services.paging import LIMIT, PageRequest
 
 SECURITY = "key"
+KEYLESS = "x-keyless"  # marks a call whose path holds a secret of its own
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 View = Callable[..., Any]
 
@@ -93,21 +94,40 @@ class Nouns(APIBlueprint):
 
         return decorate
 
+    def open_view(
+        self, *, returns: type[Schema], body: type[Schema] | None = None
+    ) -> Callable[[View], View]:
+        """Describe a view that needs no key, since its path holds a token that the view checks.
+
+        Calls are counted by address. It has no actor, no query and no Idempotency-Key.
+        """
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def guarded(**path: Any) -> Response:
+                return answer(view(_open_call(body), **path))
+
+            return self._described(guarded, body, None, {200: described(returns)}, keyless=True)
+
+        return decorate
+
     def _described(
         self,
         view: View,
         body: type[Schema] | Takes | None,
         query: type[Schema] | None,
         answers: dict[int, Any],
+        *,
+        keyless: bool = False,
     ) -> View:
         # APIFlask's decorators note what they know in `_spec`; their wrappers, which would parse and dump in
         # their own lenient way, are left aside.
         noted: Any = self.doc(
-            security=SECURITY,
+            security=None if keyless else SECURITY,
             operation_id=view.__name__,
             tags=[self.name if self.tag is None else str(self.tag)],
             responses=answers,
-            extensions={"x-definition": body is Takes.DEFINITION},
+            extensions={"x-definition": body is Takes.DEFINITION, KEYLESS: keyless},
         )(view)
         if query is not None:
             noted = self.input(query, location="query")(noted)
@@ -142,6 +162,15 @@ def _call(
         once=_once(actor, status),
         body=_body(body, current.deps),
     )
+
+
+_NOBODY = Actor(workspace_id="", key_id="", scopes=frozenset(), name="")
+
+
+def _open_call(body: type[Schema] | None) -> Call:
+    current = runtime.current()
+    current.rate.take(f"address {request.remote_addr}")
+    return Call(runtime=current, actor=_NOBODY, query={}, once=Once(), body=_body(body, current.deps))
 
 
 def _body(body: type[Schema] | Takes | None, deps: Deps) -> Any:

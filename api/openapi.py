@@ -9,7 +9,7 @@ from flask import Flask
 
 from api.bodies import YAML
 from api.errors import MEDIA
-from api.nouns import SECURITY
+from api.nouns import KEYLESS, SECURITY
 from api.schemas.common import Problem
 from api.schemas.workflows import Definition
 
@@ -43,6 +43,9 @@ _ALWAYS = (
 )
 
 
+_OF_KEYS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+
+
 def configure(app: APIFlask) -> None:
     """What the app says of itself."""
     app.config.update(
@@ -55,7 +58,10 @@ def configure(app: APIFlask) -> None:
         AUTO_VALIDATION_ERROR_RESPONSE=False,
         AUTO_SERVERS=False,
     )
-    app.tags = ["workflows", "runs", "keys", "workspaces", "pools", "system"]
+    app.tags = [
+        *("workflows", "runs", "approvals", "signals", "agents", "gateways", "keys", "workspaces"),
+        *("pools", "costs", "callbacks", "system"),
+    ]
     app.spec_processor(_complete)  # type: ignore[arg-type]
 
 
@@ -84,11 +90,12 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> None:
         schema = {"$ref": "#/components/schemas/Definition"}
         media = ("application/json", YAML[0])
         operation["requestBody"] = {"content": {kind: {"schema": schema} for kind in media}}
-    if "security" not in operation:
+    keyless = operation.pop(KEYLESS, False)
+    if "security" not in operation and not keyless:
         return
-    if method in _WRITES:
+    if method in _WRITES and not keyless:
         operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
-    for status in _statuses(path, method, operation):
+    for status in _statuses(path, method, operation) - (_OF_KEYS if keyless else set()):
         operation["responses"][str(status.value)] = {"$ref": f"#/components/responses/{_name(status)}"}
 
 

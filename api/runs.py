@@ -9,9 +9,10 @@ from api.nouns import Call, Nouns
 from api.schemas import run_answers as answers
 from api.schemas import runs as schemas
 from api.schemas.common import PageQuery, ReasonBody
-from models.errors import InvalidError, Problem
-from orchestrator.services import feeds, run_views, runs
+from api.schemas.people import SignalBody
+from orchestrator.services import feeds, run_views, runs, signals, timeline, undoing
 from orchestrator.services.run_views import RunFilter
+from orchestrator.services.signals import Sent
 
 bp = Nouns("runs", __name__, url_prefix="/api/runs", tag="runs")
 PAGE = 200  # what a plan or a log is read in
@@ -72,6 +73,13 @@ def draw_run(call: Call, run: str) -> Any:
     return Response(text, content_type="text/plain; charset=utf-8")
 
 
+@bp.get("/<run>/timeline")
+@bp.view("read", query=PageQuery, returns=answers.Timeline)
+def list_timeline(call: Call, run: str) -> Any:
+    """List the attempts of a run in the order they began, with when they were queued, waited and ended."""
+    return timeline.page(call.deps, call.actor, run, call.page(PAGE))
+
+
 @bp.post("/<run>/pause")
 @bp.view("operate", body=ReasonBody, returns=answers.Run)
 def pause_run(call: Call, run: str) -> Any:
@@ -93,14 +101,26 @@ def resume_run(call: Call, run: str) -> Any:
 @bp.post("/<run>/abort")
 @bp.view("operate", body=schemas.AbortBody, returns=answers.Run)
 def abort_run(call: Call, run: str) -> Any:
-    """Abort a run: what has not started is skipped, what runs is stopped."""
-    if call.body["compensate"]:
-        raise _no_compensation()
+    """Abort a run: what has not started is skipped, what runs is stopped, what is done is undone where asked."""
     once = run_views.keep_whole(call.deps, call.actor, call.once)
-    call.runtime.send(runs.abort(call.deps, call.actor, run, call.body["reason"], once))
+    reason, undo = call.body["reason"], call.body["compensate"]
+    call.runtime.send(runs.abort(call.deps, call.actor, run, reason, once, compensate=undo))
     return once.answer or run_views.run(call.deps, call.actor, run)
 
 
-def _no_compensation() -> InvalidError:
-    message = "Runs can't be compensated yet; send false, or leave it out"
-    return InvalidError(message, [Problem(pointer="/compensate", code="INVALID_VALUE", message=message)])
+@bp.post("/<run>/compensate")
+@bp.view("operate", body=ReasonBody, returns=answers.Run)
+def compensate_run(call: Call, run: str) -> Any:
+    """Undo what an ended run has done; what could not be undone before is tried again."""
+    once = run_views.keep_whole(call.deps, call.actor, call.once)
+    call.runtime.send(undoing.compensate(call.deps, call.actor, run, call.body["reason"], once))
+    return once.answer or run_views.run(call.deps, call.actor, run)
+
+
+@bp.post("/<run>/signal")
+@bp.view("operate", body=SignalBody, returns=answers.Run)
+def signal_run(call: Call, run: str) -> Any:
+    """Signal a run: the step that waits for it goes on; kept until one does."""
+    once = run_views.keep_whole(call.deps, call.actor, call.once)
+    call.runtime.send(signals.to_run(call.deps, call.actor, run, Sent(**call.body), once))
+    return once.answer or run_views.run(call.deps, call.actor, run)

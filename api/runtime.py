@@ -43,6 +43,12 @@ class _Feeds:
     def events(self, run_id: str, *, after: int, upto: int, limit: int) -> list[dict[str, Any]]:
         return feeds.events(self.deps, run_id, after=after, upto=upto, limit=limit)
 
+    def chunks(self, run_ids: Collection[str], *, after: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
+        return feeds.chunks(self.deps, run_ids, after=after, limit=limit)
+
+    def last_chunk(self) -> int:
+        return feeds.last_chunk(self.deps)
+
 
 def build(
     deps: Deps, send: Callable[[Sequence[Effect]], None], broker_answers: Callable[[], bool]

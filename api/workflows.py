@@ -9,6 +9,7 @@ from api.nouns import Call, Nouns, Takes
 from api.schemas import workflows as schemas
 from api.schemas.common import PageQuery
 from orchestrator.services import versions, workflows
+from orchestrator.testing import apart
 
 bp = Nouns("workflows", __name__, url_prefix="/api/workflows", tag="workflows")
 NUMBER = "<int(max=2147483647):number>"
@@ -84,6 +85,13 @@ def diff_versions(call: Call, workflow: str) -> Any:
     """Compare two versions."""
     old, new = call.query.get("from_"), call.query.get("to")
     return versions.diff(call.deps, call.actor, workflow, old=old, new=new)
+
+
+@bp.post("/<workflow>/test")
+@bp.view("define", body=schemas.TestBody, returns=schemas.Tested)
+def test_workflow(call: Call, workflow: str) -> Any:
+    """Run a workflow with mocks and a virtual clock, or replay a recorded run; nothing is stored or sent."""
+    return apart.carry_out(call.deps, call.actor, workflow, call.body)
 
 
 @bp.get("/<workflow>/mermaid")

@@ -63,7 +63,7 @@ def servers(database: str, broker: str | None, server: str) -> Iterator[Place]:
         with redis.Redis.from_url(url) as client:
             if client.dbsize():
                 raise SystemExit(f"{url} is not empty; give another server with --redis, or flush it")
-    _execute(database, f"CREATE DATABASE {own.database}")
+    execute(database, f"CREATE DATABASE {own.database}")
     try:
         yield Place(
             data_dir=data_dir,
@@ -73,7 +73,7 @@ def servers(database: str, broker: str | None, server: str) -> Iterator[Place]:
             bare_results=numbers[1],
         )
     finally:
-        _execute(database, f"DROP DATABASE {own.database} WITH (FORCE)")
+        execute(database, f"DROP DATABASE {own.database} WITH (FORCE)")
         for url in numbers:
             with redis.Redis.from_url(url) as client:
                 client.flushdb()
@@ -101,7 +101,8 @@ def embedded() -> Iterator[Place]:
         shutil.rmtree(data_dir)
 
 
-def _execute(url: str, statement: str) -> list[Any]:
+def execute(url: str, statement: str) -> list[Any]:
+    """Run one statement outside a transaction."""
     with closing(psycopg2.connect(url, connect_timeout=3)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -115,4 +116,4 @@ def backends(url: str | None) -> list[int]:
         return []
     name = make_url(url).database
     statement = f"SELECT pid FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
-    return [pid for (pid,) in _execute(url, statement)]
+    return [pid for (pid,) in execute(url, statement)]

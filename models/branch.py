@@ -38,6 +38,9 @@ class ContainerItems(Base):
 class Branch(Base):
     """One branch, numbered within its run from 1 on; its steps' numbers follow from that (core/plan.py).
 
+    A container that is opened anew leaves its branches `stale`: they are used again, place by place, as it opens
+    branches; those beyond keep their steps as they ended.
+
     `open_steps` counts its steps that are not terminal; `error` is the first failure that no edge took,
     `result` what `collect` gave, where the container has one.
     """
@@ -61,7 +64,30 @@ class Branch(Base):
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     container: Mapped[int] = mapped_column(BigInteger)
     position: Mapped[int]
-    status: Mapped[str] = mapped_column(String(16))  # open | success | failed | aborted
+    status: Mapped[str] = mapped_column(String(16))  # open | success | failed | aborted | stale
     open_steps: Mapped[int]
     error: Mapped[Any] = mapped_column(Json, nullable=True)  # {code, message, step, details}
     result: Mapped[Any] = mapped_column(Json, nullable=True)
+
+
+class PastItems(Base):
+    """Items of an opening that was taken back, as events up to number `until` saw them."""
+
+    __tablename__ = "past_items"
+
+    run_id: Mapped[Id] = mapped_column(primary_key=True)
+    no: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    until: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    first: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    items: Mapped[Any] = mapped_column(Json)
+
+
+class PastResult(Base):
+    """What `collect` gave for a branch that was taken back, as events up to number `until` saw it."""
+
+    __tablename__ = "past_result"
+
+    run_id: Mapped[Id] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    until: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    result: Mapped[Any] = mapped_column(Json)

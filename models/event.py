@@ -1,11 +1,14 @@
-"""The run's event log: appended, never changed, gone only with its run."""
+"""The run's event log: appended, never changed, gone only with its run. And what tells of no run, or only lives."""
 
 from typing import Any
 
-from sqlalchemy import Integer, String, Text
+from sqlalchemy import BigInteger, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import At, Base, Id, Json
+
+# Ids are read from after one of them: those of rows that were purged must not come back.
+_NEVER_AGAIN = {"sqlite_autoincrement": True}
 
 
 class Event(Base):
@@ -22,4 +25,35 @@ class Event(Base):
     step: Mapped[str | None] = mapped_column(Text)
     at: Mapped[At]
     actor: Mapped[str | None] = mapped_column(String(255))
+    data: Mapped[Any] = mapped_column(Json)
+
+
+class OperationalEvent(Base):
+    """What happened to an agent or a gateway, of no run; purged after `EVENT_RETENTION_HOURS`."""
+
+    __tablename__ = "operational_event"
+    __table_args__ = (Index(None, "workspace_id", "id"), Index(None, "at"), _NEVER_AGAIN)
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    workspace_id: Mapped[Id]
+    type: Mapped[str] = mapped_column(String(64))
+    at: Mapped[At]
+    data: Mapped[Any] = mapped_column(Json)
+
+
+class Chunk(Base):
+    """A piece of what a step streams, for those who follow its run now; gone after a minute.
+
+    `id` grows in the order of commits: whoever inserts holds the lock of the table's writers. On PostgreSQL the
+    table is not logged: nothing of it is worth a crash's recovery.
+    """
+
+    __tablename__ = "chunk"
+    __table_args__ = (Index(None, "run_id", "id"), Index(None, "at"), _NEVER_AGAIN)
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    run_id: Mapped[Id]
+    type: Mapped[str] = mapped_column(String(64))
+    step: Mapped[str] = mapped_column(Text)
+    at: Mapped[At]
     data: Mapped[Any] = mapped_column(Json)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from models.states import STEP_TERMINAL, StepStatus
+from models.states import STARTING, STEP_TERMINAL, StepStatus
 
 
 class AttemptChange(StrEnum):
@@ -14,6 +14,7 @@ class AttemptChange(StrEnum):
     START = "start"  # insert a running one
     END = "end"  # write what came of the running one
     WHOLE = "whole"  # insert one that is over already (inline nodes)
+    RESUME = "resume"  # a parked one runs again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,8 @@ class Move:
     bump: added to the attempt (1 starts one, or raises the fence). tries: added. losses: 0 resets, 1 adds one,
     None keeps. lease, timeout: seconds from the database's now. due: seconds since 1970. undecided, live:
     counters to set (closures of skips, resets). live_in: the in-edges that a reset step keeps as live. A step
-    that is reset (to pending) forgets its tries, route and out-edges, one that parks keeps its attempt's timeout.
+    that is reset (to pending) forgets its tries, route and out-edges, one that parks or resumes keeps its
+    attempt's timeout; one that parks or leaves that is in no lane.
     more: further members of the event's data.
     """
 
@@ -121,14 +123,18 @@ class ExtraEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One round for one run. `while_` are the run's statuses in which it may happen."""
+    """One round for one run. `while_` are the run's statuses in which it may happen.
+
+    unless_last: not while the run has only one open step left, whose end would be the run's.
+    """
 
     run_id: str
     moves: tuple[Move, ...] = ()
     decisions: tuple[Decision, ...] = ()
     extras: tuple[ExtraEvent, ...] = ()
-    while_: tuple[str, ...] = ("running",)
+    while_: tuple[str, ...] = STARTING
     unless_stopping: bool = False
+    unless_last: bool = False
     error: dict[str, Any] | None = None  # the run's, kept if it has one already
     stopping: str | None = None
 
@@ -145,6 +151,7 @@ class Moved:
     losses: int
     live_in: str | None
     idempotency_key: str | None
+    override: str | None = None  # JSON; told of claims alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ class Outbox(Base):
     `kind` is `stop`: end the work of an attempt that the engine has given up, at its gateway too. The others
     go between a run and those that it calls, each in a transaction that locks one run: `call` creates the run
     that an attempt waits for, `recall` ends it, `align` pauses and resumes the called runs of `run_id` as it
-    is, `ended` tells the caller of `run_id`, `spent` stops or pauses `run_id`, whose budget is spent.
+    is, `ended` tells the caller of `run_id`, `spent` stops or pauses `run_id`, whose budget is spent. `provision`
+    writes the files of the agents that `run_id` names.
     """
 
     __tablename__ = "outbox"

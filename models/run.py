@@ -97,6 +97,7 @@ class RunData(Base):
     overrides: Mapped[Any] = mapped_column(Json, nullable=True)
     labels: Mapped[Any] = mapped_column(Json)
     created_by: Mapped[str | None] = mapped_column(String(255))
+    forked_from: Mapped[Any] = mapped_column(Json, nullable=True)  # {run_id, seq, from_step?, checkpoint?}
 
 
 class RunLabel(Base):

@@ -1,6 +1,8 @@
 """The states of a run, a step and an attempt, and one table of legal moves for each machine.
 
-Source: spec "engine", States. Code, documents and tests share these tables; every other move is refused.
+Source: spec "engine", States. Code, documents and tests share these tables; every other move is refused. Beyond the
+specification's: a compensation that failed is tried again (step `failed → compensating`), and an attempt that was given
+up is undone where it succeeds late (`failed | skipped | aborted → compensating`, run `compensated → compensating`).
 """
 
 from enum import StrEnum
@@ -47,6 +49,25 @@ class AttemptStatus(StrEnum):
     FENCED = "fenced"
 
 
+class AgentStatus(StrEnum):
+    """What an agent says of itself; `offline`: it said nothing for too long."""
+
+    ONLINE = "online"
+    IDLE = "idle"
+    BUSY = "busy"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    OFFLINE = "offline"
+
+
+class GatewayStatus(StrEnum):
+    """How a gateway was when it was last asked."""
+
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
 RUN_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.PENDING: frozenset({RunStatus.RUNNING, RunStatus.ABORTED, RunStatus.FAILED}),
     RunStatus.RUNNING: frozenset(
@@ -59,7 +80,7 @@ RUN_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.FAILED: frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING}),
     RunStatus.ABORTED: frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING}),
     RunStatus.COMPENSATING: frozenset({RunStatus.COMPENSATED, RunStatus.FAILED}),
-    RunStatus.COMPENSATED: frozenset({RunStatus.RUNNING}),
+    RunStatus.COMPENSATED: frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING}),
 }
 
 STEP_MOVES: dict[StepStatus, frozenset[StepStatus]] = {
@@ -101,14 +122,22 @@ STEP_MOVES: dict[StepStatus, frozenset[StepStatus]] = {
     ),
     StepStatus.SUCCESS: frozenset({StepStatus.COMPENSATING, StepStatus.PENDING}),
     StepStatus.FAILED: frozenset(
-        {StepStatus.QUEUED, StepStatus.SUCCESS, StepStatus.SKIPPED, StepStatus.PENDING}
+        {
+            StepStatus.QUEUED,
+            StepStatus.SUCCESS,
+            StepStatus.SKIPPED,
+            StepStatus.PENDING,
+            StepStatus.COMPENSATING,
+        }
     ),
-    StepStatus.SKIPPED: frozenset({StepStatus.PENDING}),
-    StepStatus.ABORTED: frozenset({StepStatus.PENDING}),
+    StepStatus.SKIPPED: frozenset({StepStatus.PENDING, StepStatus.COMPENSATING}),
+    StepStatus.ABORTED: frozenset({StepStatus.PENDING, StepStatus.COMPENSATING}),
     StepStatus.COMPENSATING: frozenset({StepStatus.COMPENSATED, StepStatus.FAILED}),
     StepStatus.COMPENSATED: frozenset({StepStatus.PENDING}),
 }
 
+OPEN = (RunStatus.RUNNING.value, RunStatus.PAUSED.value, RunStatus.COMPENSATING.value)  # steps of such runs move
+STARTING = (RunStatus.RUNNING.value, RunStatus.COMPENSATING.value)  # attempts of their steps start
 RUN_TERMINAL = frozenset({RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.ABORTED, RunStatus.COMPENSATED})
 STEP_TERMINAL = frozenset(
     {

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import At, Base, Id, Json, Key, Moment, Name
+from models.base import At, Base, Id, Identifier, Json, Key, Moment, Name
 
 
 class Workspace(Base):
@@ -19,10 +19,13 @@ class Workspace(Base):
 
 
 class ApiKey(Base):
-    """A key, stored as the SHA-256 of its text; `scopes` is a JSON list."""
+    """A key, stored as the SHA-256 of its text; `scopes` is a JSON list.
+
+    agent_id: the agent that it belongs to, and acts for alone. expires_at: the end of its grace, when it was rotated.
+    """
 
     __tablename__ = "api_key"
-    __table_args__ = (Index(None, "workspace_id", "id"),)
+    __table_args__ = (Index(None, "workspace_id", "id"), Index(None, "agent_id"))
 
     id: Mapped[Key]
     workspace_id: Mapped[Id] = mapped_column(ForeignKey("workspace.id"))
@@ -31,3 +34,5 @@ class ApiKey(Base):
     scopes: Mapped[list[str]] = mapped_column(Json)
     created_at: Mapped[At]
     revoked_at: Mapped[datetime | None] = mapped_column(Moment)
+    agent_id: Mapped[str | None] = mapped_column(Identifier)
+    expires_at: Mapped[datetime | None] = mapped_column(Moment)

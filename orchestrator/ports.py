@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from models.errors import UnavailableError
 from orchestrator.core.nodetype import NodeType
-from orchestrator.core.outcome import Cancelled, Failed, Outcome, Succeeded
+from orchestrator.core.outcome import Again, Cancelled, Failed, Outcome, Succeeded
+from orchestrator.core.routing import Wanted
 from orchestrator.settings import Settings
 
 
@@ -20,6 +21,10 @@ class Clock(Protocol):
     def real(self, seconds: float) -> float: ...
 
 
+def _silence() -> None:
+    """Nobody listens for heartbeats."""
+
+
 @dataclass(slots=True, kw_only=True)
 class StepContext:
     """All that a handler sees of its step.
@@ -29,7 +34,8 @@ class StepContext:
     deadline: of `time.monotonic()`, None = no timeout. cancelled: set when the attempt was given up.
     idempotency_key: the same for all attempts of the step.
     lost: numbers of earlier attempts whose fate is unknown (WORKER_LOST), newest first.
-    no: the step's number in its run.
+    beat: writes a heartbeat down.
+    no: the step's number in its run. rank: its place among those that wait for the same, lower ones go first.
     """
 
     run_id: str
@@ -46,7 +52,13 @@ class StepContext:
     deadline: float | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     lost: tuple[int, ...] = ()
+    beat: Callable[[], None] = _silence
     no: int = 0
+    rank: int = 0
+
+    def heartbeat(self) -> None:
+        """Say that the handler is alive, as often as you like: its node's `heartbeat` is how long it may be silent."""
+        self.beat()
 
     def remaining(self, at_most: float) -> float:
         """Seconds left, never above `at_most`, never below 0."""
@@ -56,46 +68,34 @@ class StepContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
-    """An attempt that was sent to a gateway by a process that is gone."""
+class Task:
+    """What an agent is told, beside the step's input."""
 
-    session_key: str
-    idempotency_key: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dispatch:
-    """One attempt of an agent step, for a gateway.
-
-    session_key and idempotency_key are those of the attempt; `deadline` as in StepContext.
-    earlier: attempts of unknown fate, to be looked up, and taken over, before anything new is sent.
-    """
-
-    agent: str
-    session_key: str
-    idempotency_key: str
     title: str
-    description: str
-    input: dict[str, Any]
-    priority: str | None
-    tags: tuple[str, ...]
-    deadline: float | None
-    cancelled: threading.Event
-    earlier: tuple[Earlier, ...] = ()
+    description: str = ""
+    priority: str | None = None
+    tags: tuple[str, ...] = ()
 
 
-class Gateway(Protocol):
-    """The bridge to agents: nothing of the engine knows a gateway's protocol."""
+class Agents(Protocol):
+    """The agents of a workspace, wherever they are: the one seam between steps and gateways."""
 
-    def dispatch(self, request: Dispatch) -> Outcome:
-        """Run one attempt to its end: Succeeded({text, output, usage, model}), Failed or Cancelled. Never raises."""
+    def dispatch(self, ctx: StepContext, wanted: Wanted, task: Task, session: str) -> Outcome:
+        """Have an attempt done by an agent.
+
+        session: `attempt` (a fresh one), `run`, or the name of one that is kept across steps. Succeeded({text,
+        output, usage, model}), Failed, Cancelled, or Waiting: for an agent to be there, or for one to come to
+        an end. Never raises. Executed again after Again it goes on where the attempt stood.
+        """
         ...
 
-    def stop(self, session_key: str, idempotency_key: str) -> None:
-        """End the work of an attempt. Raises OrchestratorError when the gateway can't be reached."""
+    def answer(self, parked: "Parked") -> Succeeded | Failed | Again | None:
+        """What became of an attempt that waits; None: it goes on. Raises UnavailableError."""
         ...
 
-    def close(self) -> None: ...
+    def stop(self, run_id: str, no: int, attempt: int) -> None:
+        """End the work of an attempt where it was sent. Raises OrchestratorError when it has to be tried again."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,8 @@ class Outbound(Protocol):
     def send(self, request: HttpRequest) -> HttpResponse | Failed | Cancelled:
         """Send once, follow no redirect.
 
-        Failed: VALIDATION (no URL or header that can be sent), POLICY_DENIED, NETWORK, TIMEOUT. Never raises.
+        Failed: VALIDATION (no URL or header that can be sent), POLICY_DENIED, NETWORK, TIMEOUT; the last two with
+        details {"reached": false} where no connection was made, so that nothing was sent. Never raises.
         """
         ...
 
@@ -211,14 +212,59 @@ def _no_broker(task_id: str) -> UnavailableError:
     return UnavailableError(f"this process has no broker; task {task_id} is reached from workers alone")
 
 
+class People(Protocol):
+    """What people and signals have said to parked steps. Raises what the database raises."""
+
+    def decision(self, parked: "Parked") -> Succeeded | Failed | None:
+        """What came of an attempt's approval; None while nobody and no time has decided it."""
+        ...
+
+    def signal(self, parked: "Parked") -> Succeeded | Failed | None:
+        """What came of the signal that an attempt waits for; None while there is none."""
+        ...
+
+
+class Nobody:
+    """For processes without a database: nobody says anything."""
+
+    def decision(self, _parked: "Parked") -> None:
+        return None
+
+    def signal(self, _parked: "Parked") -> None:
+        return None
+
+
+class RealTime:
+    """The clock on the wall."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def real(self, seconds: float) -> float:
+        return seconds
+
+
+class Prices(Protocol):
+    """What models cost by a table that is there without the network."""
+
+    def of(self, model: str, tokens_in: int, tokens_out: int, cached_in: int = 0) -> int | None:
+        """What these tokens cost, in micro-cents; None for a model that the table has not.
+
+        model: `provider/model` or a model's name alone. cached_in: of tokens_in, what came from the provider's cache.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What a handler may use, given to it once when it is made."""
 
     settings: Settings
-    gateway: Gateway
+    agents: Agents
     outbound: Outbound
     foreign: ForeignTasks = field(default_factory=NoForeignTasks)
+    people: People = field(default_factory=Nobody)
+    clock: Clock = field(default_factory=RealTime)
 
 
 class NodeHandler(Protocol):
@@ -251,6 +297,7 @@ class Parked:
 
     run_id: str
     workspace_id: str
+    no: int
     path: str
     attempt: int
     idempotency_key: str
@@ -260,8 +307,8 @@ class Parked:
 class Answering(Protocol):
     """A handler that parks steps whose answer lies somewhere: it is asked for it until the attempt has ended."""
 
-    def answer(self, parked: Parked) -> Succeeded | Failed | None:
-        """The answer, None while there is none.
+    def answer(self, parked: Parked) -> Succeeded | Failed | Again | None:
+        """The answer, None while there is none; Again where the step is to be executed again under its attempt.
 
         Raises UnavailableError when it can't be looked for now; any other exception fails the attempt.
         """

@@ -1,26 +1,37 @@
-"""Names to code: built-in node types and those of plug-ins, through one loader."""
+"""Names to code: built-in node types and gateway drivers and those of plug-ins, through one loader."""
 
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from orchestrator.bridge import Gateway, GatewayParts
 from orchestrator.core.nodetype import NodeType
 from orchestrator.ports import NodeHandler, Parts
 
 GROUP = "orchestrator.handlers"
+GATEWAYS_GROUP = "orchestrator.gateways"
+BUILT_IN_GATEWAYS = {
+    "openclaw": "orchestrator.drivers.openclaw:OpenClawGateway",
+    "local": "orchestrator.drivers.gateway_local:LocalGateway",
+    "http": "orchestrator.drivers.gateway_http:HttpGateway",
+}
 BUILT_IN = {
     "agent": "orchestrator.handlers.agent:AgentHandler",
+    "approval": "orchestrator.handlers.approval:ApprovalHandler",
     "celery": "orchestrator.handlers.celery:CeleryHandler",
     "condition": "orchestrator.handlers.condition:ConditionHandler",
     "http": "orchestrator.handlers.http:HttpHandler",
     "loop": "orchestrator.handlers.loop:LoopHandler",
     "noop": "orchestrator.handlers.noop:NoopHandler",
     "parallel": "orchestrator.handlers.parallel:ParallelHandler",
+    "pause": "orchestrator.handlers.pause:PauseHandler",
     "router": "orchestrator.handlers.router:RouterHandler",
     "set": "orchestrator.handlers.set:SetHandler",
+    "signal": "orchestrator.handlers.signal:SignalHandler",
     "subworkflow": "orchestrator.handlers.subworkflow:SubworkflowHandler",
     "transform": "orchestrator.handlers.transform:TransformHandler",
+    "wait": "orchestrator.handlers.wait:WaitHandler",
 }
 
 
@@ -45,3 +56,21 @@ def node_types() -> dict[str, NodeType]:
 def make_handlers(parts: Parts) -> Mapping[str, NodeHandler]:
     """One handler of each type for this process."""
     return {name: handler(parts) for name, handler in handler_classes().items()}  # type: ignore[call-arg]
+
+
+def gateway_classes() -> dict[str, type[Gateway]]:
+    """Every gateway driver's class, by kind. A plug-in can add a kind, never replace a built-in one."""
+    found = {kind: _load(target) for kind, target in BUILT_IN_GATEWAYS.items()}
+    for point in entry_points(group=GATEWAYS_GROUP):
+        found.setdefault(point.name, point.load())
+    return found
+
+
+def gateway_kinds() -> tuple[str, ...]:
+    """The kinds of gateways that there are drivers for; loads none."""
+    return (*BUILT_IN_GATEWAYS, *sorted({point.name for point in entry_points(group=GATEWAYS_GROUP)}))
+
+
+def make_gateways(parts: GatewayParts) -> Mapping[str, Gateway]:
+    """One driver of each kind for this process."""
+    return {kind: driver(parts) for kind, driver in gateway_classes().items()}  # type: ignore[call-arg]

@@ -3,33 +3,16 @@
 import sys
 from typing import Any
 
-import kombu.transport.redis as kombu_redis
-import redis.exceptions
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_ready, worker_shutting_down
 
 from orchestrator import logs
-from tasks import parts, watch
-
-
-def guard_closed_channels() -> None:
-    """kombu 5.7.0 ends the worker when the broker cuts it off repeatedly: `Channel._connparams` reads the
-    host of a connection that is closed. A ConnectionError instead is retried. Drop it when kombu is mended.
-    """
-    original = kombu_redis.Channel._connparams
-
-    def connparams(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.connection is None or self.connection.client is None:
-            raise redis.exceptions.ConnectionError("the channel is closed")
-        return original(self, *args, **kwargs)
-
-    kombu_redis.Channel._connparams = connparams  # type: ignore[method-assign]
-
+from tasks import kombu_guards, parts, watch
 
 # A thread that holds a run's lock must not wait 5 ms (the default) for the interpreter before it commits.
 SWITCH_SECONDS = 0.0005
 
-guard_closed_channels()
+kombu_guards.install()
 app = Celery("orchestrator")
 app.config_from_object("celeryconfig")
 

@@ -14,7 +14,18 @@ from celery import Signature, chord, group
 
 from models.queries import runs
 from models.queries import steps as rows
-from orchestrator.core.effects import Arrange, Effect, Message, Relay, Release, Stop, Timer, Wave
+from orchestrator.core.effects import (
+    Arrange,
+    Effect,
+    Look,
+    Message,
+    Relay,
+    Release,
+    Resume,
+    Stop,
+    Timer,
+    Wave,
+)
 from orchestrator.core.lanes import parse
 from orchestrator.services import concurrency, lanes, sweeps
 from orchestrator.services.deps import Deps
@@ -59,6 +70,10 @@ class Sender:
             match effect:
                 case Wave():
                     self._wave(effect)
+                case Resume(message=message):
+                    self._told("orchestrator.resume", message)
+                case Look(message=message):
+                    self._told("orchestrator.look", message)
                 case Stop(outbox_id=outbox_id):
                     self._entry("orchestrator.stop", outbox_id)
                 case Relay(outbox_id=outbox_id):
@@ -88,6 +103,16 @@ class Sender:
             rows.unsend(session, run_id, [message.no for message in wave.messages])
             if wave.join is not None:
                 rows.off_chord(session, run_id, wave.join.no)
+
+    def _told(self, task: str, message: Message) -> None:
+        """The parked step stays due: what is not published here is by the sweep."""
+        if time.monotonic() < self._closed_until:
+            return
+        try:
+            _signature(task, message).apply_async()
+        except Exception as error:
+            self._closed_until = time.monotonic() + BREAKER_SECONDS
+            _log.warning("message not published", task=task, step=message.path, error=str(error))
 
     def _entry(self, task: str, outbox_id: int) -> None:
         """The outbox row stays the truth: what is not published here is by its sweep."""

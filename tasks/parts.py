@@ -3,8 +3,10 @@
 import os
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 from orchestrator.services import deps as services
+from orchestrator.services import waking
 from orchestrator.services.deps import Deps
 from orchestrator.services.leases import LeaseKeeper
 from orchestrator.services.steps import Carrier
@@ -46,6 +48,7 @@ def _build() -> Parts:
     deps = services.build(settings(), pool_size=16, foreign=CeleryTasks())
     keeper = LeaseKeeper(db=deps.db, seconds=deps.settings.lease_seconds)
     carrier = Carrier(deps=deps, send=canvas.sender(deps), keeper=keeper)
+    deps.agents.listen(carrier.send, partial(waking.hear, deps, carrier.send))
     return Parts(pid=os.getpid(), deps=deps, carrier=carrier)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import structlog
 
 from orchestrator.core.effects import Message
+from orchestrator.services import looking
 from tasks import parts
 from tasks.app import app
 
@@ -21,6 +22,26 @@ def step(self: Any, run_id: str, path: str, no: int, attempt: int) -> None:
 def advance(run_id: str, path: str, no: int, attempt: int) -> None:
     """The completion callback, a chord's body: carry on the join that its members decided."""
     _carry(Message(run_id=run_id, no=no, path=path, attempt=attempt), False)
+
+
+@app.task(name="orchestrator.resume")
+def resume(run_id: str, path: str, no: int, attempt: int) -> None:
+    """Go on with a parked step, if it still waits. Nothing is raised into Celery: the step is due again."""
+    message = Message(run_id=run_id, no=no, path=path, attempt=attempt)
+    try:
+        parts.get().carrier.resume(message)
+    except Exception:
+        _log.exception("step not resumed", run=run_id, step=path, attempt=attempt)
+
+
+@app.task(name="orchestrator.look")
+def look(run_id: str, path: str, no: int, attempt: int) -> None:
+    """Ask for the answer to a parked attempt. Nothing is raised into Celery: the sweep comes again."""
+    own = parts.get()
+    try:
+        own.carrier.send(looking.look(own.deps, run_id, no, attempt, None))
+    except Exception:
+        _log.exception("answer not looked for", run=run_id, step=path, attempt=attempt)
 
 
 def _carry(message: Message, in_chord: bool) -> None:

@@ -32,6 +32,7 @@ def stop() -> None:
 
 def _run(queues: tuple[str, ...], slots: int) -> None:
     interval = parts.settings().sweep_seconds
+    _safely(lambda: parts.get().deps.agents.serve(slots))
     announced, looked = 0.0, time.monotonic()
     while True:
         if time.monotonic() - announced >= ANNOUNCE_SECONDS:

@@ -5,4 +5,6 @@ pytest_plugins = [
     "tests.support.brokers",
     "tests.support.processes",
     "tests.support.gateways",
+    "tests.support.openclaw",
+    "tests.support.either",
 ]

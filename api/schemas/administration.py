@@ -29,6 +29,8 @@ class Key(Body):
     workspace = fields.String(required=True)
     created_at = moment()
     revoked_at = moment(allow_none=True)
+    expires_at = moment(allow_none=True)
+    agent_id = fields.String(required=True, allow_none=True, metadata={"description": "whose own key it is"})
 
 
 class NewKey(Key):

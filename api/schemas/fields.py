@@ -14,6 +14,8 @@ from orchestrator.core import conditions, durations
 BIGGEST = 2**31 - 1  # of an integer column
 _VARIABLE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 _LABEL_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
+_MOST_FILES = 100
 _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -136,6 +138,21 @@ class Labels(Object):
         return found
 
 
+class Files(Object):
+    """An object of file name to text."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
+        found = super()._deserialize(value, attr, data, **options)
+        if len(found) > _MOST_FILES:
+            raise ValidationError(f"At most {_MOST_FILES} files.")
+        allowed = "letters, digits, _ . and -, beginning with a letter, digit or _"
+        wrong = {key: [f"A name has 1 to 128 {allowed}."] for key in found if not _FILE_NAME.fullmatch(key)}
+        wrong |= {key: ["Not a valid text."] for key, text in found.items() if not isinstance(text, str)}
+        if wrong:
+            raise ValidationError(wrong)
+        return found
+
+
 def _check_keys(found: Mapping[str, Any], pattern: re.Pattern[str], allowed: str) -> None:
     wrong = {key: [f"A key has 1 to 64 {allowed}."] for key in found if not pattern.fullmatch(key)}
     if wrong:
@@ -145,10 +162,16 @@ def _check_keys(found: Mapping[str, Any], pattern: re.Pattern[str], allowed: str
 class Duration(fields.Raw):
     """A duration, in seconds once loaded: `250ms`, `30s`, `5m`, `2h`, `7d` or a number of seconds."""
 
+    def __init__(self, *, zero: bool = True, **options: Any) -> None:
+        super().__init__(**options)
+        self._zero = zero
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> float:  # noqa: ARG002
         found = durations.seconds(value)
         if found is None:
             raise ValidationError("A duration is 250ms, 30s, 5m, 2h, 7d or a number of seconds.")
+        if found == 0 and not self._zero:
+            raise ValidationError("No time at all is none to work in; write a duration above 0.")
         return found
 
 

@@ -4,7 +4,8 @@ from marshmallow import INCLUDE, fields
 from marshmallow.validate import OneOf
 
 from api.schemas.common import PageQuery, ProblemItem, anything, listed, moment
-from api.schemas.fields import Body, Integer, QueryBoolean, QueryInteger
+from api.schemas.fields import Body, Integer, Object, QueryBoolean, QueryInteger, Variables
+from models.states import RunStatus
 
 
 class Definition(Body):
@@ -98,6 +99,42 @@ class Diff(Body):
     added = fields.List(fields.Raw(), required=True)
     removed = fields.List(fields.Raw(), required=True)
     changed = fields.List(fields.Nested(Change), required=True)
+
+
+class TestBody(Body):
+    """A test of a workflow: what it is started with, what stands for the outside world, what people do."""
+
+    inputs = Object(load_default=dict)
+    variables = Variables(load_default=dict)
+    version = Integer(low=1, metadata={"description": "default: the current one"})
+    definition = Object(metadata={"description": "in the place of the stored one"})
+    mocks = Object(load_default=dict)
+    script = fields.List(fields.Raw(metadata={"type": "object"}), load_default=list)
+    history = Object(metadata={"description": "of a run, to be replayed"})
+
+
+class Difference(Body):
+    """What of a replayed run is not as it was."""
+
+    path = fields.String(required=True, allow_none=True)
+    was = anything()
+    now = anything()
+    why = fields.String(required=True)
+
+
+class Tested(Body):
+    """What came of a test; of a replayed history `same`, `differences`, `status` and `outputs`."""
+
+    status = fields.String(required=True, validate=OneOf([status.value for status in RunStatus]))
+    outputs = anything()
+    error = fields.Raw(metadata={"type": ["object", "null"]})
+    waiting = fields.List(fields.String())
+    steps = fields.List(fields.Raw(metadata={"type": "object"}))
+    events = fields.List(fields.Raw(metadata={"type": "object"}))
+    unmocked = fields.List(fields.String())
+    elapsed_virtual_seconds = fields.Float()
+    same = fields.Boolean()
+    differences = fields.List(fields.Nested(Difference))
 
 
 class Plan(Body):

@@ -2,11 +2,29 @@
 
 from alembic import context
 
-from models import branch, event, operation, outbox, run, slots, step, workflow, workspace
+from models import (
+    agent,
+    approval,
+    branch,
+    event,
+    gateway,
+    operation,
+    outbox,
+    price,
+    run,
+    signal,
+    slots,
+    step,
+    workflow,
+    workspace,
+)
 from models.base import Base
 
 # Named so that every table is in the metadata that a new revision is compared with.
-TABLES = (branch, event, operation, outbox, run, slots, step, workflow, workspace)
+TABLES = (
+    *(agent, approval, branch, event, gateway, operation, outbox, price),
+    *(run, signal, slots, step, workflow, workspace),
+)
 
 context.configure(
     connection=context.config.attributes["connection"],

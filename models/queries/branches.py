@@ -90,13 +90,21 @@ def item(session: Session, run_id: str, no: int, position: int) -> tuple[bool, A
             ContainerItems.run_id == run_id, ContainerItems.no == no, ContainerItems.first == first
         )
     ).one_or_none()
-    return (False, None) if row is None else (True, row[0][position - first])
+    if row is None:
+        return False, None
+    left = row[0][position - first :]
+    return True, left[0] if left else None  # a branch of an opening before may have had one more
 
 
 def next_number(session: Session, run_id: str) -> int:
     """The number that the run's next branch gets."""
     last = session.execute(select(func.max(Branch.number)).where(Branch.run_id == run_id)).scalar_one()
     return 1 if last is None else int(last) + 1
+
+
+def numbers(session: Session, run_id: str) -> Sequence[int]:
+    """The numbers of all branches of a run."""
+    return session.scalars(select(Branch.number).where(Branch.run_id == run_id)).all()
 
 
 def add(session: Session, run_id: str, no: int, numbers: range, first: int, steps: int) -> None:
@@ -163,10 +171,9 @@ def get(session: Session, run_id: str, number: int) -> BranchRow:
 
 
 def of(session: Session, run_id: str, no: int, statuses: Collection[str] = ()) -> list[BranchRow]:
-    """A container's branches in order, those of some statuses only where given."""
+    """A container's branches in order, those of some statuses only where given; none of an opening before."""
     query = select(*_BRANCH).where(Branch.run_id == run_id, Branch.container == no)
-    if statuses:
-        query = query.where(Branch.status.in_(sorted(statuses)))
+    query = query.where(Branch.status.in_(sorted(statuses)) if statuses else Branch.status != "stale")
     return [BranchRow(**row._mapping) for row in session.execute(query.order_by(Branch.position))]
 
 
@@ -214,7 +221,7 @@ def result_bytes(session: Session, run_id: str, no: int, size: int, places: Coll
 
     `places`: the nodes of its body whose outputs they are, None where `collect` gave them; `size` is the plan's.
     """
-    of = (Branch.run_id == run_id, Branch.container == no)
+    of = (Branch.run_id == run_id, Branch.container == no, Branch.status != "stale")
     if places is None:
         return int(session.execute(select(func.sum(_length(session, Branch.result))).where(*of)).scalar() or 0)
     found = 0

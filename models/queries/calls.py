@@ -56,6 +56,12 @@ def status(session: Session, run_id: str) -> str:
     return str(session.execute(select(Run.status).where(Run.id == run_id)).scalar_one())
 
 
+def standing(session: Session, run_id: str) -> tuple[str, str]:
+    """A run's status and version; it is not locked."""
+    row = session.execute(select(Run.status, Run.version_id).where(Run.id == run_id)).one()
+    return str(row.status), str(row.version_id)
+
+
 def called(session: Session, run_id: str, path: str, attempt: int) -> str | None:
     """The run that an attempt of a step has called."""
     return session.execute(
@@ -83,8 +89,15 @@ def path(session: Session, run_id: str, no: int) -> str:
 
 def number(session: Session, run_id: str, path: str) -> int:
     """A step's number."""
+    found = number_of(session, run_id, path)
+    assert found is not None, f"run {run_id} has no step {path}"
+    return found
+
+
+def number_of(session: Session, run_id: str, path: str) -> int | None:
+    """A step's number; None when the run has no such step."""
     found = select(Step.no).where(Step.run_id == run_id, Step.path == path)
-    return int(session.execute(found).scalar_one())
+    return session.execute(found).scalar_one_or_none()
 
 
 def cost(session: Session, run_id: str) -> int:

@@ -24,10 +24,10 @@ WITH r AS MATERIALIZED (
     status = 'running', attempt = step.attempt + 1, waiting_for = NULL, sent_at = NULL,
     started_at = coalesce(step.started_at, r.now), finished_at = NULL,
     lease_until = r.now + make_interval(secs => $6), timeout_at = r.now + make_interval(secs => $7),
-    due_at = NULL
+    due_at = NULL, agent_id = NULL
   FROM r WHERE step.run_id = $1 AND step.no = $4 AND step.attempt = $5 AND step.status = ANY ($10)
   RETURNING step.run_id, r.now, r.seq, step.no, step.path, step.attempt, step.tries, step.losses, step.live_in,
-    step.idempotency_key
+    step.idempotency_key, step.override
 ), begun AS (
   INSERT INTO attempt (run_id, no, number, status, worker, claimed_at, begun_at, cost_microcents,
     reserved_microcents)
@@ -40,7 +40,7 @@ WITH r AS MATERIALIZED (
   UPDATE run SET seq = s.seq + 1 FROM s WHERE run.id = $1
 )
 SELECT r.open_steps, r.status, r.stopping, r.failed,
-  s.no, s.path, s.attempt, s.tries, s.losses, s.live_in, s.idempotency_key
+  s.no, s.path, s.attempt, s.tries, s.losses, s.live_in, s.idempotency_key, s.override
 FROM r LEFT JOIN s ON true
 """,
 )
@@ -84,7 +84,7 @@ def apply(session: Session, transition: Transition) -> Transitioned | None:
 
 
 def _result(row: tuple[Any, ...]) -> Transitioned:
-    open_steps, status, stopping, failed, no, path, attempt, tries, losses, live_in, key = row
+    open_steps, status, stopping, failed, no, path, attempt, tries, losses, live_in, key, override = row
     moved = () if no is None else (
         Moved(
             no=no,
@@ -95,6 +95,7 @@ def _result(row: tuple[Any, ...]) -> Transitioned:
             losses=losses,
             live_in=live_in,
             idempotency_key=key,
+            override=override,
         ),
     )  # fmt: skip
     return Transitioned(

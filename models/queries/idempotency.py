@@ -37,6 +37,12 @@ def kept(session: Session, workspace_id: str, key: str) -> IdempotentAnswer:
     return session.get_one(IdempotentAnswer, (workspace_id, key))
 
 
+def find(session: Session, workspace_id: str, key: str, since: datetime) -> IdempotentAnswer | None:
+    """The answer that holds a key, if it is kept from `since` or later."""
+    row = session.get(IdempotentAnswer, (workspace_id, key))
+    return None if row is None or row.created_at < since else row
+
+
 def keep(session: Session, workspace_id: str, key: str, *, status: int, body: Any) -> None:
     """Write down the answer of the write that claimed the key."""
     session.execute(

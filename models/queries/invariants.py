@@ -7,12 +7,14 @@ from datetime import datetime
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from models.approval import Approval, ApprovalVote
 from models.branch import Branch, Container, ContainerItems
 from models.event import Event
 from models.outbox import Outbox
-from models.queries import calls, sweeps
+from models.queries import calls, signals, sweeps
 from models.queries.calls import Drawn
 from models.run import Budget, Run, RunData, RunLabel
+from models.signal import AwaitedSignal, Signal
 from models.step import Attempt, Step
 from models.workflow import Workflow, WorkflowVersion
 
@@ -26,7 +28,8 @@ _GUARDS_SQLITE = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_
 class RunRows:
     """A run with all that belongs to it. `now`: the database's clock, seconds since 1970; `sent`: steps that
     are sent and unclaimed, by queue, of the whole database; `drawn`: what the run and all below it have drawn on
-    its budget; `brought_up`: what its cost counts for at the attempt that called it."""
+    its budget; `brought_up`: what its cost counts for at the attempt that called it; `signals`: those that its
+    steps have taken."""
 
     run: Run
     data: RunData
@@ -45,6 +48,10 @@ class RunRows:
     branches: Sequence[Branch]
     containers: Sequence[Container]
     items: Sequence[ContainerItems]
+    approvals: Sequence[Approval]
+    votes: Sequence[ApprovalVote]
+    awaited: Sequence[AwaitedSignal]
+    signals: Sequence[Signal]
 
 
 def freeze(session: Session) -> None:
@@ -70,6 +77,7 @@ def load(session: Session, run_id: str) -> RunRows | None:
         return None
     run, data, workflow, version = found
     of_attempts = select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.no, Attempt.number)
+    of_approvals = select(Approval).where(Approval.run_id == run_id)
     budget = session.get(Budget, run_id)
     return RunRows(
         run=run,
@@ -93,6 +101,10 @@ def load(session: Session, run_id: str) -> RunRows | None:
             .where(ContainerItems.run_id == run_id)
             .order_by(ContainerItems.no, ContainerItems.first)
         ).all(),
+        approvals=session.scalars(of_approvals).all(),
+        votes=session.scalars(select(ApprovalVote).join(of_approvals.subquery())).all(),
+        awaited=signals.of_run(session, run_id),
+        signals=signals.taken_by(session, run_id),
     )
 
 

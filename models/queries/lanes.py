@@ -13,6 +13,7 @@ from sqlalchemy import Row, delete, func, select, text
 from sqlalchemy.orm import Session
 
 from models.queries.dialect import insert
+from models.queries.going import GOES_ON
 from models.queries.runs import now
 from models.queries.sweeps import DueStep, clock
 from models.slots import Consumer
@@ -35,7 +36,7 @@ _HOLD_SQLITE = _HOLD.format(
 )
 _NEXT = f"""
 SELECT step.run_id, step.no FROM step JOIN run ON run.id = step.run_id
-WHERE {_HELD} = :lane AND run.status = 'running' AND run.stopping IS NULL
+WHERE {_HELD} = :lane AND {GOES_ON}
 ORDER BY step.rank, step.queued_at, step.no LIMIT :limit
 """  # noqa: S608 - put together from constants
 _TAKE = """
@@ -50,14 +51,14 @@ _TAKE_POSTGRESQL = _TAKE.format(
     "WHERE step.run_id = due.run_id AND step.no = due.no",
 )
 _TAKE_SQLITE = _TAKE.format(now="db_now()", false="0", which=f"WHERE (run_id, no) IN ({_NEXT})")
-_SENT = """
+_SENT = f"""
 SELECT count(*) FROM (
   SELECT 1 FROM step JOIN run ON run.id = step.run_id
   WHERE step.status = 'queued' AND step.sent_at IS NOT NULL AND step.queue = :queue
-    AND run.workspace_id = :workspace AND run.status = 'running' AND run.stopping IS NULL
+    AND run.workspace_id = :workspace AND {GOES_ON}
   LIMIT :most
 ) AS sent
-"""
+"""  # noqa: S608
 # The next lane after one, again and again: the index is not read step by step.
 _LANES = f"""
 WITH RECURSIVE found(lane) AS (
@@ -70,11 +71,11 @@ WITH RECURSIVE found(lane) AS (
 _ANY = f"SELECT 1 FROM step WHERE {_HELD} = :lane LIMIT 1"  # noqa: S608
 
 
-_STRAY = """
+_STRAY = f"""
 SELECT step.run_id, step.no FROM step JOIN run ON run.id = step.run_id
 WHERE step.status = 'queued' AND step.sent_at IS NULL AND step.lane IS NULL
-  AND run.status = 'running' AND run.stopping IS NULL LIMIT :limit
-"""
+  AND {GOES_ON} LIMIT :limit
+"""  # noqa: S608
 _GATHER = """
 UPDATE step SET sends = 0,
   lane = (SELECT CAST(run.workspace_id AS text) || :middle || step.queue FROM run WHERE run.id = step.run_id),

@@ -74,11 +74,40 @@ def take(session: Session, entry_id: int) -> bool:
     return row.first() is not None
 
 
+def hold(session: Session, entry_id: int, holder: str, now: float, until: float) -> bool:
+    """Hold an effect alone until then, or longer than before; False when it is done or another holds it.
+
+    Times are in seconds since 1970. Its data is {holder, until} from now on: for kinds that have none.
+    """
+    found = session.execute(select(Outbox.data).where(Outbox.id == entry_id).with_for_update()).first()
+    if found is None:
+        return False
+    held = found.data or {}
+    if held.get("holder") not in (None, holder) and held["until"] > now:
+        return False
+    lease = {"holder": holder, "until": until}
+    session.execute(update(Outbox).where(Outbox.id == entry_id).values(data=lease))
+    return True
+
+
+def let_go(session: Session, entry_id: int, holder: str) -> None:
+    """An effect was not carried out by who held it: another may try."""
+    found = session.execute(select(Outbox.data).where(Outbox.id == entry_id).with_for_update()).first()
+    if found is not None and (found.data or {}).get("holder") == holder:
+        session.execute(update(Outbox).where(Outbox.id == entry_id).values(data={}))
+
+
 def of_attempt(session: Session, kind: str, run_id: str, no: int, attempt: int) -> Entry | None:
     """An effect of a step's attempt that is still to be done."""
     named = (Outbox.kind == kind, Outbox.run_id == run_id, Outbox.no == no, Outbox.attempt == attempt)
     found = session.execute(select(Outbox.id).where(*named)).scalar_one_or_none()
     return None if found is None else get(session, found)
+
+
+def any_of_run(session: Session, kind: str, run_id: str) -> bool:
+    """Whether an effect of a kind is still to be done for a run."""
+    found = select(Outbox.id).where(Outbox.run_id == run_id, Outbox.kind == kind)
+    return session.execute(found.limit(1)).first() is not None
 
 
 def await_taken(session: Session, kind: str, run_id: str) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from models.base import uuid7
 from models.queries.dialect import insert
+from models.queries.going import GOES_ON
 from models.queries.runs import now
 from models.slots import Pool
 from models.step import Attempt, Step
@@ -16,17 +17,17 @@ _TAKEN = """
 SELECT coalesce(sum(step.slots), 0) FROM step
 WHERE step.pool = :lane AND step.pool IS NOT NULL AND step.status IN ('running', 'waiting')
 """
-_COMING = """
+_COMING = f"""
 SELECT count(*), coalesce(sum(step.slots), 0) FROM step JOIN run ON run.id = step.run_id
 WHERE step.status = 'queued' AND step.sent_at IS NOT NULL AND step.lane = :lane
-  AND run.status = 'running' AND run.stopping IS NULL
-"""
-_WIDTHS = """
+  AND {GOES_ON}
+"""  # noqa: S608 - put together from constants
+_WIDTHS = f"""
 SELECT coalesce(step.slots, 1) FROM step JOIN run ON run.id = step.run_id
 WHERE step.status = 'queued' AND step.sent_at IS NULL AND step.lane = :lane
-  AND run.status = 'running' AND run.stopping IS NULL
+  AND {GOES_ON}
 ORDER BY step.rank, step.queued_at, step.no LIMIT :limit
-"""
+"""  # noqa: S608
 
 
 def put(session: Session, workspace_id: str, name: str, size: int) -> Pool:

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from models.event import Event
@@ -16,6 +16,7 @@ from models.workflow import Workflow, WorkflowVersion
 
 # Ids hold the creating process's clock, `created_at` the database's: an id narrows a filter by time this far.
 _CLOCKS_DIFFER = timedelta(hours=1)
+Rows = TypeVar("Rows", bound=Select[Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +57,11 @@ def page(
     )
     if before is not None:
         query = query.where(Run.id < before)
-    return session.execute(_narrowed(query, workspace_id, wanted)).all()
+    return session.execute(narrowed(query, workspace_id, wanted)).all()
 
 
-def _narrowed(
-    query: Select[Run, Any, str, int], workspace_id: str, wanted: RunFilter
-) -> Select[Run, Any, str, int]:
+def narrowed(query: Rows, workspace_id: str, wanted: RunFilter) -> Rows:
+    """A query of runs of a workspace, and of what goes with them, kept to those of a filter."""
     if wanted.workflow is not None:
         named = or_(Workflow.name == wanted.workflow, Workflow.id == as_id(wanted.workflow))
         mine = select(Workflow.id).where(Workflow.workspace_id == workspace_id, named)
@@ -92,12 +92,36 @@ def _first_id(at: datetime) -> str:
     return f"{digits[:8]}-{digits[8:12]}-7000-8000-000000000000"
 
 
-def step_counts(session: Session, run_id: str) -> dict[str, int]:
-    """How many steps of a run are in each status."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """Which steps are no compensations: of `size` nodes of a plan the first `count`."""
+
+    size: int
+    count: int
+
+    def holds(self) -> ColumnElement[bool]:
+        return true() if self.size == self.count else Step.no % self.size < self.count
+
+
+def step_counts(session: Session, run_id: str, forward: Forward) -> dict[str, int]:
+    """How many steps of a run are in each status, without compensations."""
     rows = session.execute(
-        select(Step.status, func.count()).where(Step.run_id == run_id).group_by(Step.status)
+        select(Step.status, func.count())
+        .where(Step.run_id == run_id, forward.holds())
+        .group_by(Step.status)
     )
     return dict(rows.all())
+
+
+def compensated(session: Session, run_id: str, limit: int) -> list[str]:
+    """The paths of the steps that were undone, in the order in which they were."""
+    query = select(Step.path).where(Step.run_id == run_id, Step.status == "compensated")
+    return list(session.scalars(query.order_by(Step.finished_at, Step.no).limit(limit)))
+
+
+def by_number(session: Session, run_id: str, nos: Collection[int]) -> Sequence[Step]:
+    """The steps of these numbers."""
+    return session.scalars(select(Step).where(Step.run_id == run_id, Step.no.in_(sorted(nos)))).all()
 
 
 def statuses(session: Session, run_id: str) -> dict[str, str]:
@@ -106,9 +130,12 @@ def statuses(session: Session, run_id: str) -> dict[str, str]:
     return dict(rows.all())
 
 
-def steps(session: Session, run_id: str, *, after: int, limit: int) -> Sequence[Step]:
-    """Steps by number, after number `after`."""
-    query = select(Step).where(Step.run_id == run_id, Step.no > after).order_by(Step.no).limit(limit)
+def steps(
+    session: Session, run_id: str, forward: Forward, *, after: int, limit: int
+) -> Sequence[Step]:
+    """Steps by number, after number `after`, without compensations."""
+    mine = select(Step).where(Step.run_id == run_id, Step.no > after, forward.holds())
+    query = mine.order_by(Step.no).limit(limit)
     return session.scalars(query).all()
 
 
@@ -139,6 +166,16 @@ def attempts(session: Session, run_id: str, nos: Collection[int]) -> Sequence[Ro
         .where(and_(Attempt.run_id == run_id, Attempt.no.in_(sorted(nos))))
         .order_by(Attempt.no, Attempt.number)
     ).all()
+
+
+def attempt_outputs(session: Session, run_id: str, no: int) -> dict[int, Any]:
+    """What each attempt of a step gave, by its number."""
+    rows = session.execute(
+        select(Attempt.number, Attempt.output).where(
+            Attempt.run_id == run_id, Attempt.no == no, Attempt.output.is_not(None)
+        )
+    )
+    return dict(rows.all())
 
 
 def events(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, func, insert, literal, select, update
+from sqlalchemy import CursorResult, func, insert, literal, null, select, update
 from sqlalchemy.orm import Session
 
 from models.base import Json
@@ -153,6 +153,9 @@ def move(
     if to is RunStatus.RUNNING:
         values["started_at"] = func.coalesce(Run.started_at, at)
         values["finished_at"] = None
+    if to is RunStatus.COMPENSATING:
+        values["stopping"] = null()  # nothing of it is being stopped any more
+        values["finished_at"] = None
     if to in RUN_TERMINAL:
         values["finished_at"] = at
     if error is not None:
@@ -232,9 +235,14 @@ def paused_at(session: Session, run_id: str) -> datetime:
     ).scalar_one()
 
 
-def set_timeout(session: Session, run_id: str, at: datetime) -> None:
+def set_timeout(session: Session, run_id: str, at: datetime | None) -> None:
     """Move the time at which a run is given up."""
     session.execute(update(Run).where(Run.id == run_id).values(timeout_at=at))
+
+
+def seq(session: Session, run_id: str) -> int:
+    """The number of a run's last event; the caller holds its lock."""
+    return int(session.execute(select(Run.seq).where(Run.id == run_id)).scalar_one())
 
 
 def variables(session: Session, run_id: str) -> dict[str, Any]:

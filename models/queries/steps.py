@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from models.event import Event
 from models.moves import Target
 from models.queries.prepared import Prepared
+from models.queries.sweeps import clock
 from models.step import Attempt, Step
 
 
@@ -33,10 +34,12 @@ def numbers(passed: str | None) -> tuple[int, ...] | None:
     return None if passed is None else tuple(int(no) for no in passed.split(",") if no)
 
 
+# A step whose compensation failed is failed, and has succeeded: what it gave stays.
 # The keys are joined as rows of their own: PostgreSQL would read all steps of a run that it takes for small.
 _STORED = """
 WITH wanted AS MATERIALIZED (SELECT {run} AS run_id, {no} AS no {given})
-SELECT step.no, step.status, step.attempt, step.out_edges, attempt.passed, {outputs} FROM wanted
+SELECT step.no, CASE WHEN step.status = 'failed' AND attempt.status = 'success' THEN 'success' ELSE step.status END,
+  step.attempt, step.out_edges, attempt.passed, {outputs} FROM wanted
 JOIN step ON step.run_id = wanted.run_id AND step.no = wanted.no
 LEFT JOIN attempt ON attempt.run_id = step.run_id AND attempt.no = step.no AND attempt.number = step.attempt
 """
@@ -75,6 +78,15 @@ def stored(session: Session, run_id: str, nos: Collection[int], *, outputs: bool
     ]
 
 
+def undone(session: Session, run_id: str, no: int, number: int) -> Stored:
+    """A step as its compensation sees it: by the attempt that is undone, whatever became of the step since."""
+    own = (Attempt.run_id == run_id, Attempt.no == no, Attempt.number == number)
+    row = session.execute(select(Attempt.output, Attempt.passed).where(*own)).one()
+    return Stored(
+        no=no, status="success", attempt=number, out_edges=None, output=row.output, passed=numbers(row.passed)
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hot:
     """A step's hot row, as far as the engine reads it before it moves it."""
@@ -91,6 +103,7 @@ class Hot:
     queue: str
     live_in: str | None
     idempotency_key: str | None
+    override: Any = None
 
 
 def hot(session: Session, run_id: str, nos: Collection[int] | None = None) -> list[Hot]:
@@ -108,6 +121,7 @@ def hot(session: Session, run_id: str, nos: Collection[int] | None = None) -> li
         Step.queue,
         Step.live_in,
         Step.idempotency_key,
+        Step.override,
     ).where(Step.run_id == run_id)
     if nos is not None:
         query = query.where(Step.no.in_(sorted(nos)))
@@ -187,6 +201,27 @@ def put_off(session: Session, run_id: str, no: int, number: int, due: float) -> 
     )
 
 
+def seconds_left(session: Session, run_id: str, no: int) -> float | None:
+    """How long a step's attempt may still take, by the database's clock, 0 at least; None: it has no timeout."""
+    at = session.execute(select(Step.timeout_at).where(Step.run_id == run_id, Step.no == no)).scalar_one()
+    return None if at is None else max(0.0, at.timestamp() - clock(session))
+
+
+def waiting_for(session: Session, run_id: str, reason: str) -> list[tuple[int, str, int, str]]:
+    """(no, path, attempt, queue) of the steps that are parked for this reason."""
+    parked = select(Step.no, Step.path, Step.attempt, Step.queue).where(
+        Step.run_id == run_id, Step.status == "waiting", Step.waiting_for == reason
+    )
+    return [(row.no, row.path, row.attempt, row.queue) for row in session.execute(parked.order_by(Step.no))]
+
+
+def reason_of(session: Session, run_id: str, no: int) -> str | None:
+    """What a parked step waits for."""
+    return session.execute(
+        select(Step.waiting_for).where(Step.run_id == run_id, Step.no == no)
+    ).scalar_one_or_none()
+
+
 def claimed_at(session: Session, run_id: str, no: int, number: int) -> datetime | None:
     """When an attempt began."""
     return session.execute(
@@ -246,26 +281,36 @@ def off_chord(session: Session, run_id: str, no: int) -> None:
     session.execute(update(Step).where(Step.run_id == run_id, Step.no == no).values(in_chord=False))
 
 
-def set_idempotency_key(session: Session, run_id: str, no: int, key: str) -> str:
-    """Keep a step's own idempotency key, resolved once: the first one stays, and is returned."""
+def set_idempotency_key(
+    session: Session, run_id: str, no: int, key: str, instead: str | None = None
+) -> str:
+    """Keep a step's own idempotency key, resolved once: the first one stays, and is returned.
+
+    It takes the place of none, or of `instead`.
+    """
+    stored = Step.idempotency_key
+    before = stored.is_(None) if instead is None else stored == instead
     session.execute(
-        update(Step)
-        .where(Step.run_id == run_id, Step.no == no, Step.idempotency_key.is_(None))
-        .values(idempotency_key=key)
+        update(Step).where(Step.run_id == run_id, Step.no == no, before).values(idempotency_key=key)
     )
     kept = session.execute(select(Step.idempotency_key).where(Step.run_id == run_id, Step.no == no))
     return str(kept.scalar_one())
 
 
-def record_late(session: Session, run_id: str, no: int, number: int, values: dict[str, Any]) -> bool:
-    """Write what came of an attempt after its fence rose; it moves nothing. False when it was written before."""
+def record_late(
+    session: Session, run_id: str, no: int, number: int, values: dict[str, Any], *, failed: bool = False
+) -> bool:
+    """Write what came of an attempt after its fence rose; it moves nothing. False when it was written before.
+
+    failed: over an attempt that somebody else has found to have failed, too.
+    """
     done: CursorResult[Any] = session.execute(  # type: ignore[assignment]
         update(Attempt)
         .where(
             Attempt.run_id == run_id,
             Attempt.no == no,
             Attempt.number == number,
-            Attempt.status.in_(("running", "lost", "aborted")),
+            Attempt.status.in_(("running", "lost", "aborted", *(["failed"] if failed else []))),
         )
         .values(**values)
     )
@@ -288,15 +333,26 @@ def paused(session: Session, run_id: str) -> list[PausedStep]:
         select(Step.no, Step.path, Step.attempt).where(Step.run_id == run_id, Step.status == "waiting")
     ).all()
     for no, path, attempt in waiting:
-        data = session.execute(
-            select(Event.data)
-            .where(Event.run_id == run_id, Event.step == path, Event.type == "step.waiting")
-            .order_by(Event.seq.desc())
-            .limit(1)
-        ).scalar_one()
+        data = _parked(session, run_id, path)
         if data.get("pauses"):
             found.append(PausedStep(no=no, attempt=attempt, expected=data.get("expected_input")))
     return found
+
+
+def timer_output(session: Session, run_id: str, path: str) -> Any:
+    """What a step that waits for a time succeeds with: as it said when it was parked, by default {}."""
+    return _parked(session, run_id, path).get("output", {})
+
+
+def _parked(session: Session, run_id: str, path: str) -> dict[str, Any]:
+    """The data of a step's last `step.waiting` event."""
+    found = session.execute(
+        select(Event.data)
+        .where(Event.run_id == run_id, Event.step == path, Event.type == "step.waiting")
+        .order_by(Event.seq.desc())
+        .limit(1)
+    ).scalar_one()
+    return dict(found)
 
 
 def release(session: Session, run_id: str) -> list[Target]:

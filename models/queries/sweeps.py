@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Select, func, or_, select, text
 from sqlalchemy.orm import Session
 
+from models.queries.going import GOES_ON
 from models.run import Run
+from models.states import OPEN, STARTING
 from models.step import Step
-
-_OPEN = ("running", "paused")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,8 @@ class DueStep:
     live_in: str | None
 
 
-def _due_steps() -> Select[*tuple[Any, ...]]:
+def due_steps() -> Select[*tuple[Any, ...]]:
+    """A step that something is due for, as `DueStep` has it."""
     return select(
         Step.run_id,
         Step.no,
@@ -57,20 +58,25 @@ def clock(session: Session) -> float:
     return float(session.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
 
 
+def moment(session: Session) -> datetime:
+    """The database's now."""
+    return datetime.fromtimestamp(clock(session), UTC)
+
+
 # 5 s after the first send, doubling to 5 min.
 _RESEND_POSTGRESQL = "make_interval(secs => least(300, :first * power(2, least(step.sends, 10) - 1)))"
 _RESEND_SQLITE = "min(300, :first * (1 << (min(step.sends, 10) - 1)))"
 _UNSENT = """
 SELECT step.run_id, step.no FROM step JOIN run ON run.id = step.run_id
-WHERE step.status = 'queued' AND run.status = 'running' AND run.stopping IS NULL
+WHERE step.status = 'queued' AND {goes_on}
   AND step.sent_at < {now} - {wait}
 ORDER BY step.sent_at LIMIT :limit
 """
-_LOOK_SQLITE = _UNSENT.format(now="db_now()", wait=_RESEND_SQLITE)
+_LOOK_SQLITE = _UNSENT.format(now="db_now()", wait=_RESEND_SQLITE, goes_on=GOES_ON)
 _TAKE_POSTGRESQL = f"""
 UPDATE step SET sent_at = clock_timestamp(), sends = step.sends + 1, in_chord = false
 FROM (
-  {_UNSENT.format(now="clock_timestamp()", wait=_RESEND_POSTGRESQL)}
+  {_UNSENT.format(now="clock_timestamp()", wait=_RESEND_POSTGRESQL, goes_on=GOES_ON)}
   FOR UPDATE OF step SKIP LOCKED
 ) due WHERE step.run_id = due.run_id AND step.no = due.no
 RETURNING step.run_id, step.no, step.path, step.status, step.attempt, step.tries, step.losses, step.queue,
@@ -123,7 +129,7 @@ def expired_leases(session: Session, limit: int) -> list[DueStep]:
     now = datetime.fromtimestamp(clock(session), UTC)
     return _all(
         session,
-        _due_steps()
+        due_steps()
         .where(Step.status == "running", Step.lease_until < now)
         .order_by(Step.lease_until)
         .limit(limit),
@@ -138,12 +144,12 @@ def timed_out(session: Session, limit: int) -> list[DueStep]:
     grace = clock(session) - 1.0
     return _all(
         session,
-        _due_steps()
+        due_steps()
         .join(Run, Run.id == Step.run_id)
         .where(
             Step.timeout_at.is_not(None),
             Step.timeout_at < datetime.fromtimestamp(grace, UTC),
-            or_(Step.status == "running", Run.status == "running", Run.stopping.is_not(None)),
+            or_(Step.status == "running", Run.status.in_(STARTING), Run.stopping.is_not(None)),
         )
         .order_by(Step.timeout_at)
         .limit(limit),
@@ -154,12 +160,12 @@ def due(session: Session, now: float, limit: int) -> list[DueStep]:
     """Retries and timers that are due by the virtual clock, in runs that go on."""
     return _all(
         session,
-        _due_steps()
+        due_steps()
         .join(Run, Run.id == Step.run_id)
         .where(
             Step.due_at.is_not(None),
             Step.due_at <= datetime.fromtimestamp(now, UTC),
-            Run.status.in_(_OPEN),
+            Run.status.in_(OPEN),
         )
         .order_by(Step.due_at)
         .limit(limit),
@@ -168,7 +174,7 @@ def due(session: Session, now: float, limit: int) -> list[DueStep]:
 
 def due_one(session: Session, run_id: str, no: int, attempt: int) -> DueStep | None:
     """A step that an in-process timer says is due, if this attempt still waits for it."""
-    waits = _due_steps().where(Step.run_id == run_id, Step.no == no, Step.attempt == attempt)
+    waits = due_steps().where(Step.run_id == run_id, Step.no == no, Step.attempt == attempt)
     found = _all(session, waits.where(Step.due_at.is_not(None)))
     return found[0] if found else None
 

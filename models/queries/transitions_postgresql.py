@@ -17,7 +17,8 @@ from models.states import StepStatus
 _TEXT = """
 WITH r AS MATERIALIZED (
   SELECT id, seq, open_steps, status, stopping, error IS NOT NULL AS failed, clock_timestamp() AS now
-  FROM run WHERE id = $1 AND status = ANY ($2) AND (NOT $3 OR stopping IS NULL) FOR UPDATE
+  FROM run WHERE id = $1 AND status = ANY ($2) AND (NOT $3 OR stopping IS NULL) AND (NOT $9 OR open_steps > 1)
+  FOR UPDATE
 ), m AS MATERIALIZED (
   SELECT r.id AS run_id, r.now, r.status AS run_status, m.* FROM r, json_to_recordset($4) AS m(
     ord int, no bigint, fence int, sources text[], "to" text, event text, more text, actor text, bump int,
@@ -36,21 +37,23 @@ WITH r AS MATERIALIZED (
     undecided = coalesce(m.undecided, step.undecided), live = coalesce(m.live, step.live),
     waiting_for = m.waiting_for,
     queued_at = CASE WHEN m.to = 'queued' THEN m.now ELSE step.queued_at END,
-    sent_at = CASE WHEN m.to = 'queued' AND m.run_status = 'running' THEN m.now END,
+    sent_at = CASE WHEN m.to = 'queued' AND m.run_status IN ('running', 'compensating') THEN m.now END,
     sends = CASE WHEN m.to = 'queued' THEN 1 ELSE step.sends END,
     started_at = CASE WHEN m.change IN ('start', 'whole') THEN coalesce(step.started_at, m.now)
                       ELSE step.started_at END,
     finished_at = CASE WHEN m.closes THEN m.now END,
     lease_until = m.now + make_interval(secs => m.lease),
     timeout_at = coalesce(m.now + make_interval(secs => m.timeout),
-                          CASE WHEN m.to = 'waiting' THEN step.timeout_at END),
-    due_at = to_timestamp(m.due)
+                          CASE WHEN m.to = 'waiting' OR m.change = 'resume' THEN step.timeout_at END),
+    due_at = to_timestamp(m.due),
+    lane = CASE WHEN step.status <> 'waiting' AND m.to <> 'waiting' THEN step.lane END,
+    agent_id = CASE WHEN m.change IN ('start', 'whole') THEN NULL ELSE step.agent_id END
   FROM m
   WHERE step.run_id = m.run_id AND step.no = m.no AND step.attempt = m.fence AND step.status = ANY (m.sources)
   RETURNING step.run_id, m.now, step.no, step.path, step.status, step.attempt, step.tries, step.losses, step.live_in,
-    step.idempotency_key, m.ord, m.fence, m.event, m.more, m.actor, m.opened, m.worker, m.change,
-    m.result_status, m.output, m.passed, m.resolved, m.input_digest, m.error, m.agent, m.model, m.tokens_in,
-    m.tokens_out, m.cost, m.reserved
+    step.idempotency_key, m.sources[1] = 'pending' AS begins, m.ord, m.fence, m.event, m.more, m.actor,
+    m.opened, m.worker, m.change, m.result_status, m.output, m.passed, m.resolved, m.input_digest, m.error,
+    m.agent, m.model, m.tokens_in, m.tokens_out, m.cost, m.reserved
 ), begun AS (
   INSERT INTO attempt (run_id, no, number, status, worker, claimed_at, begun_at, finished_at, output, passed,
     resolved, input_digest, error, agent, model, tokens_in, tokens_out, cost_microcents, reserved_microcents)
@@ -61,11 +64,15 @@ WITH r AS MATERIALIZED (
 ), ended AS (
   UPDATE attempt SET status = s.result_status, finished_at = s.now, output = s.output, passed = s.passed,
     resolved = coalesce(s.resolved, attempt.resolved),
-    input_digest = coalesce(s.input_digest, attempt.input_digest), error = s.error, agent = s.agent,
-    model = s.model, tokens_in = s.tokens_in, tokens_out = s.tokens_out,
+    input_digest = coalesce(s.input_digest, attempt.input_digest), error = s.error,
+    agent = coalesce(s.agent, attempt.agent), model = s.model, tokens_in = s.tokens_in, tokens_out = s.tokens_out,
     cost_microcents = attempt.cost_microcents + s.cost
   FROM s
   WHERE s.change = 'end' AND attempt.run_id = s.run_id AND attempt.no = s.no AND attempt.number = s.fence
+), resumed AS (
+  UPDATE attempt SET status = s.result_status, worker = s.worker, finished_at = NULL
+  FROM s
+  WHERE s.change = 'resume' AND attempt.run_id = s.run_id AND attempt.no = s.no AND attempt.number = s.fence
 ), d AS MATERIALIZED (
   SELECT r.id AS run_id, r.now, r.status AS run_status, e.target, sum(e.decided)::int AS decided,
     sum(e.live)::int AS live, max(e.need) AS need,
@@ -86,7 +93,7 @@ WITH r AS MATERIALIZED (
     queued_at = CASE WHEN step.status = 'pending' AND d.on_ready = 'queue' AND {ready_after} THEN d.now
                      ELSE step.queued_at END,
     sent_at = CASE WHEN step.status = 'pending' AND d.on_ready = 'queue' AND {ready_after}
-                   THEN CASE WHEN d.run_status = 'running' THEN d.now END ELSE step.sent_at END,
+                   THEN CASE WHEN d.run_status IN ('running', 'compensating') THEN d.now END ELSE step.sent_at END,
     sends = CASE WHEN step.status = 'pending' AND d.on_ready = 'queue' AND {ready_after} THEN 1
                  ELSE step.sends END
   FROM d WHERE step.run_id = d.run_id AND step.no = d.target
@@ -97,14 +104,16 @@ WITH r AS MATERIALIZED (
          WHEN {dead_now} THEN 'dead' END AS verdict
 ), x AS (
   SELECT 1 AS part, s.ord, s.event AS type, s.path, s.actor,
-    format('{{"attempt":%s,"tries":%s,"losses":%s%s}}', s.attempt, s.tries, s.losses, s.more) AS data FROM s
+    format('{{"attempt":%s,"tries":%s,"losses":%s%s%s}}', s.attempt, s.tries, s.losses,
+      CASE WHEN s.begins THEN ',"live_in":"' || s.live_in || '"' END, s.more) AS data FROM s
   UNION ALL
   SELECT 2, e.ord, e.type, e.step, e.actor, e.data
   FROM json_to_recordset($6) AS e(ord int, type text, step text, actor text, data text)
   WHERE EXISTS (SELECT FROM s)
   UNION ALL
   SELECT 3, t.no, 'step.queued', t.path, NULL,
-    format('{{"attempt":%s,"tries":%s,"losses":%s}}', t.attempt, t.tries, t.losses) FROM t WHERE verdict = 'queued'
+    format('{{"attempt":%s,"tries":%s,"losses":%s%s}}', t.attempt, t.tries, t.losses,
+      ',"live_in":"' || t.live_in || '"') FROM t WHERE verdict = 'queued'
 ), logged AS (
   INSERT INTO event (run_id, seq, type, step, at, actor, data)
   SELECT r.id, r.seq + row_number() OVER (ORDER BY x.part, x.ord), x.type, x.path, r.now, x.actor, x.data FROM r, x
@@ -135,7 +144,7 @@ FROM r LEFT JOIN u ON true LEFT JOIN (
     dead_now="(CASE WHEN d.need IS NULL THEN step.undecided = 0 AND step.live = 0 "
     "ELSE step.live + step.undecided < d.need END)",
 )
-TRANSITION = Prepared("transition", ("uuid", "text[]", "bool", "json", "json", "json", "text", "text"), _TEXT)
+TRANSITION = Prepared("transition", ("uuid", "text[]", "bool", "json", "json", "json", "text", "text", "bool"), _TEXT)
 
 
 def apply(session: Session, transition: Transition) -> Transitioned | None:
@@ -161,6 +170,7 @@ def _parameters(transition: Transition) -> tuple[Any, ...]:
         dump_json([_extra(ord_, extra) for ord_, extra in enumerate(transition.extras)]),
         None if transition.error is None else dump_json(transition.error),
         transition.stopping,
+        transition.unless_last,
     )
 
 

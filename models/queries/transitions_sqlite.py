@@ -23,11 +23,12 @@ from models.moves import (
     Transitioned,
     verdict,
 )
-from models.states import StepStatus
+from models.states import STARTING, StepStatus
 
 _RUN = """
 SELECT seq, open_steps, status, stopping, error, db_now() FROM run
 WHERE id = ? AND status IN (SELECT value FROM json_each(?)) AND (NOT ? OR stopping IS NULL)
+  AND (NOT ? OR open_steps > 1)
 """
 _MOVE = """
 UPDATE step SET
@@ -44,9 +45,11 @@ UPDATE step SET
   started_at = CASE WHEN :begins THEN coalesce(started_at, :now) ELSE started_at END,
   finished_at = CASE WHEN :closes THEN :now END,
   lease_until = :now + :lease, due_at = :due,
-  timeout_at = coalesce(:now + :timeout, CASE WHEN :to = 'waiting' THEN timeout_at END)
+  timeout_at = coalesce(:now + :timeout, CASE WHEN :to = 'waiting' OR :resumes THEN timeout_at END),
+  lane = CASE WHEN status <> 'waiting' AND :to <> 'waiting' THEN lane END,
+  agent_id = CASE WHEN NOT :begins THEN agent_id END
 WHERE run_id = :run AND no = :no AND attempt = :fence AND status IN (SELECT value FROM json_each(:sources))
-RETURNING path, attempt, tries, losses, live_in, idempotency_key
+RETURNING path, attempt, tries, losses, live_in, idempotency_key, override
 """
 _BEGIN = """
 INSERT INTO attempt (run_id, no, number, status, worker, claimed_at, begun_at, finished_at, output, passed,
@@ -57,10 +60,20 @@ VALUES (:run, :no, :number, :status, :worker, :now, :now, CASE WHEN :whole THEN 
 _END = """
 UPDATE attempt SET status = :status, finished_at = :now, output = :output, passed = :passed,
   resolved = coalesce(:resolved, resolved), input_digest = coalesce(:input_digest, input_digest),
-  error = :error, agent = :agent, model = :model, tokens_in = :tokens_in, tokens_out = :tokens_out,
+  error = :error, agent = coalesce(:agent, agent), model = :model, tokens_in = :tokens_in, tokens_out = :tokens_out,
   cost_microcents = cost_microcents + :cost
 WHERE run_id = :run AND no = :no AND number = :number
 """
+_RESUME = """
+UPDATE attempt SET status = :status, worker = :worker, finished_at = NULL
+WHERE run_id = :run AND no = :no AND number = :number
+"""
+_STATEMENTS = {
+    AttemptChange.START: _BEGIN,
+    AttemptChange.WHOLE: _BEGIN,
+    AttemptChange.END: _END,
+    AttemptChange.RESUME: _RESUME,
+}
 _COUNTERS = """
 SELECT path, status, attempt, tries, losses, undecided, live, live_in, queue, in_chord
 FROM step WHERE run_id = ? AND no = ?
@@ -86,7 +99,7 @@ class _Round:
 
     run_id: str
     now: float
-    running: bool
+    starts: bool
     events: list[tuple[str, str | None, str | None, str]] = field(default_factory=list)
     opened: int = 0
     cost: int = 0
@@ -108,12 +121,13 @@ class _Change:
 def apply(session: Session, transition: Transition) -> Transitioned | None:
     """See `models.queries.transitions.apply`."""
     cursor: Any = session.connection().connection.cursor()
-    cursor.execute(_RUN, (transition.run_id, json.dumps(transition.while_), transition.unless_stopping))
+    while_, guards = json.dumps(transition.while_), (transition.unless_stopping, transition.unless_last)
+    cursor.execute(_RUN, (transition.run_id, while_, *guards))
     row = cursor.fetchone()
     if row is None:
         return None
     seq, open_steps, status, stopping, error, now = row
-    done = _Round(run_id=transition.run_id, now=now, running=status == "running")
+    done = _Round(run_id=transition.run_id, now=now, starts=status in STARTING)
     moved = [found for move in transition.moves if (found := _move(cursor, done, move)) is not None]
     if moved:
         done.events += [(e.type, e.step, e.actor, dump_json(e.data)) for e in transition.extras]
@@ -156,7 +170,7 @@ def _move(cursor: Any, done: _Round, move: Move) -> Moved | None:
         {
             "run": done.run_id,
             "now": done.now,
-            "running": done.running,
+            "running": done.starts,
             "no": move.no,
             "fence": move.fence,
             "sources": json.dumps(move.sources),
@@ -172,6 +186,7 @@ def _move(cursor: Any, done: _Round, move: Move) -> Moved | None:
             "waiting_for": move.waiting_for,
             "begins": move.change in (AttemptChange.START, AttemptChange.WHOLE),
             "closes": move.closes,
+            "resumes": move.change is AttemptChange.RESUME,
             "lease": move.lease,
             "timeout": move.timeout,
             "due": move.due,
@@ -180,9 +195,10 @@ def _move(cursor: Any, done: _Round, move: Move) -> Moved | None:
     row = cursor.fetchone()
     if row is None:
         return None
-    path, attempt, tries, losses, live_in, key = row
+    path, attempt, tries, losses, live_in, key, override = row
     _record(cursor, done, move, attempt)
-    data = f'{{"attempt":{attempt},"tries":{tries},"losses":{losses}{move.more_text}}}'
+    built_from = _built_from(live_in) if move.sources[0] == StepStatus.PENDING else ""
+    data = f'{{"attempt":{attempt},"tries":{tries},"losses":{losses}{built_from}{move.more_text}}}'
     done.events.append((move.event, path, move.actor, data))
     done.opened += move.opened
     return Moved(
@@ -194,21 +210,27 @@ def _move(cursor: Any, done: _Round, move: Move) -> Moved | None:
         losses=losses,
         live_in=live_in,
         idempotency_key=key,
+        override=override if move.change is AttemptChange.START else None,
     )
+
+
+def _built_from(live_in: str | None) -> str:
+    """Which in-edges a step starts with, as a member of its event, where its join starts before all are decided."""
+    return "" if live_in is None else f',"live_in":"{live_in}"'
 
 
 def _record(cursor: Any, done: _Round, move: Move, attempt: int) -> None:
     result = move.result
     if move.change is None or result is None:
         return
-    ends = move.change is AttemptChange.END
+    begins = move.change in (AttemptChange.START, AttemptChange.WHOLE)
     cursor.execute(
-        _END if ends else _BEGIN,
+        _STATEMENTS[move.change],
         {
             "run": done.run_id,
             "now": done.now,
             "no": move.no,
-            "number": move.fence if ends else attempt,
+            "number": attempt if begins else move.fence,
             "whole": move.change is AttemptChange.WHOLE,
             "worker": move.worker,
             "status": result.status,
@@ -262,8 +284,8 @@ def _count(cursor: Any, done: _Round, change: _Change) -> Target:
     found = verdict(before, after, change.need) if status == "pending" else None
     if found == "ready" and change.on_ready is OnReady.QUEUE:
         found = "queued"
-        cursor.execute(_QUEUE, (done.now, done.now if done.running else None, done.run_id, change.target))
-        data = f'{{"attempt":{attempt},"tries":{tries},"losses":{losses}}}'
+        cursor.execute(_QUEUE, (done.now, done.now if done.starts else None, done.run_id, change.target))
+        data = f'{{"attempt":{attempt},"tries":{tries},"losses":{losses}{_built_from(live_in)}}}'
         done.events.append(("step.queued", path, None, data))
     return Target(
         no=change.target,

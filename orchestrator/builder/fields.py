@@ -71,11 +71,13 @@ class Rate(TypedDict):
 
 
 class Common(TypedDict, total=False):
-    """What every node takes. `when`: CEL; `compensate`: `{type: none, reason}` or an inline node."""
+    """What every node takes. `when`: CEL; `compensate`: `{type: none, reason}` or a node that undoes it."""
 
     name: str
     input_mapping: Mapping[str, Any]
     timeout: Duration
+    total_timeout: Duration
+    heartbeat: Duration
     retry: Retry
     error_port: bool
     fallback: str
@@ -123,6 +125,7 @@ class WorkflowFields(TypedDict, total=False):
     labels: Mapping[str, str]
     budget: Budget
     timeout: Duration
+    queue_timeout: Duration
     on_failure: Literal["fail_fast", "continue"]
     concurrency: Concurrency
     retry: Retry

@@ -7,15 +7,19 @@ from orchestrator.builder.fields import Common
 from orchestrator.builder.nodes import Body, Choice, Condition, Container, Node
 from orchestrator.builder.own_fields import (
     AgentFields,
+    ApprovalFields,
     CeleryFields,
     ConditionFields,
     HttpFields,
     LoopFields,
     ParallelFields,
+    PauseFields,
     RouterFields,
     SetFields,
+    SignalFields,
     SubworkflowFields,
     TransformFields,
+    WaitFields,
 )
 
 _N = TypeVar("_N", bound=Node)
@@ -70,6 +74,22 @@ class NodeTypes:
     def celery(self, id: str, **fields: Unpack[CeleryFields]) -> Node:
         """Any Celery task on the same broker; output: its return value."""
         return self._put(Node, "celery", id, fields)
+
+    def wait(self, id: str, **fields: Unpack[WaitFields]) -> Node:
+        """A timer; output `{waited}`."""
+        return self._put(Node, "wait", id, fields)
+
+    def approval(self, id: str, **fields: Unpack[ApprovalFields]) -> Node:
+        """People decide; output `{decision, data, by}`."""
+        return self._put(Node, "approval", id, fields)
+
+    def signal(self, id: str, **fields: Unpack[SignalFields]) -> Node:
+        """Something outside goes on; output: the data of the signal."""
+        return self._put(Node, "signal", id, fields)
+
+    def pause(self, id: str, **fields: Unpack[PauseFields]) -> Node:
+        """The whole run waits; output: the input that it is resumed with."""
+        return self._put(Node, "pause", id, fields)
 
     def node(self, type: str, id: str, **fields: Any) -> Choice:
         """A node of any type, such as a plug-in's."""

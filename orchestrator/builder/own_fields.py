@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Required, TypedDict
 
-from orchestrator.builder.fields import Common, Text
+from orchestrator.builder.fields import Common, Duration, Text
 
 
 class Task(TypedDict, total=False):
@@ -16,9 +16,14 @@ class Task(TypedDict, total=False):
 
 
 class AgentFields(Common, total=False):
-    """`session`: "attempt" (a fresh one each), "run", or a name kept across steps."""
+    """`agent` by name, or any of a `role` with all `capabilities`.
 
-    agent: Required[Text]
+    `session`: "attempt" (a fresh one each), "run", or a name kept across steps.
+    """
+
+    agent: Text
+    role: Text
+    capabilities: Sequence[Text]
     task: Task
     session: Text
 
@@ -110,3 +115,37 @@ class CeleryFields(Common, total=False):
     task: Required[str]
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
+
+
+class WaitFields(Common, total=False):
+    """One of them. `until`: RFC 3339 with its offset, or seconds since 1970."""
+
+    duration: Duration | Text
+    until: Text | float
+
+
+class ApprovalFields(Common, total=False):
+    """`form`: JSON Schema of the data. `required`: votes for it that are needed."""
+
+    title: Text
+    form: Mapping[str, Any] | bool
+    assignees: Sequence[Text] | Text
+    required: int
+    expires: Duration | Text
+    on_expiry: Literal["reject", "approve", "fail"]
+
+
+class SignalFields(Common, total=False):
+    """`key`: by which a sender that knows no run finds it. `schema`: JSON Schema of the data."""
+
+    signal: Required[Text]
+    key: Text | int
+    schema: Mapping[str, Any] | bool
+    expires: Duration | Text
+
+
+class PauseFields(Common, total=False):
+    """`expected_input`: JSON Schema of what the run is resumed with."""
+
+    reason: Text
+    expected_input: Mapping[str, Any] | bool

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # In a program of its own: the command line imports no Celery.
 _GUARD = (
-    "import kombu, tasks.app; from kombu.transport.redis import Channel;"
-    "print(kombu.__version__, Channel._connparams.__module__)"
+    "import kombu, tasks.app; from kombu.transport.redis import Channel, QoS;"
+    "print(kombu.__version__, *{Channel._connparams.__module__, QoS.ack.__module__})"
 )
 
 
@@ -62,8 +62,8 @@ def _more(settings: Settings) -> "Iterator[Check]":
         yield Check(name="api", ok=False, detail=str(error))
     done = subprocess.run([sys.executable, "-c", _GUARD], capture_output=True, text=True, check=False)  # noqa: S603
     said = (done.stdout or done.stderr).split("\n")[-2] if done.stdout or done.stderr else "no answer"
-    guarded = done.returncode == 0 and said.endswith("tasks.app")
-    detail = f"kombu {said.split()[0]} with the guard against closed channels" if guarded else said
+    guarded = done.returncode == 0 and said.split()[1:] == ["tasks.kombu_guards"]
+    detail = f"kombu {said.split()[0]} with the guards against lost connections" if guarded else said
     yield Check(name="kombu_guard", ok=guarded, detail=detail)
 
 

@@ -21,6 +21,15 @@ MARKS = {
     "compensating": ("↶", "yellow"),
     "compensated": ("↶", "green"),
 }
+_STYLES = {name: style for name, (_, style) in MARKS.items()} | {
+    "online": "green",
+    "idle": "green",
+    "busy": "yellow",
+    "stopped": "dim",
+    "offline": "red",
+    "healthy": "green",
+    "unhealthy": "red",
+}
 
 _PIPE_WIDTH = 1000
 
@@ -84,4 +93,4 @@ def brief(value: Any, width: int = 60) -> str:
 
 
 def _style(cell: Any) -> str:
-    return MARKS[cell][1] if isinstance(cell, str) and cell in MARKS else ""
+    return _STYLES.get(cell, "") if isinstance(cell, str) else ""

@@ -9,7 +9,7 @@ from orchestrator.cli import given, local, out
 from orchestrator.cli.connection import connect
 from orchestrator.cli.follow import follow, report, succeeded
 from orchestrator.client import Client, Conflict
-from orchestrator.client.answers import Written
+from orchestrator.client.workflow_answers import Written
 
 
 @click.command()

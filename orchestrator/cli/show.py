@@ -48,12 +48,15 @@ def _result(step: Step) -> str:
         return out.brief(f"{error['code']}: {error['message']}")
     if step.get("waiting_for"):
         return out.brief(f"waits for {step['waiting_for']}")
-    return "" if step.get("output") is None else out.brief(step["output"])
+    output = "" if step.get("output") is None else out.brief(step["output"])
+    return f"degraded: {output}" if step.get("degraded") else output
 
 
 def _print_step(step: StepWithAttempts) -> None:
     click.echo(f"{out.MARKS[step['status']][0]} {step['path']} ({step['type']}) {step['status']}")
     click.echo(f"attempts {step['attempts']}, cost {out.dollars(step['cost_microcents'])}")
+    if step.get("degraded"):
+        click.echo("degraded: it failed, and succeeded with what its degrade says")
     if step.get("waiting_for"):
         click.echo(f"waits for {step['waiting_for']}")
     for name in ("route", "input", "output", "error", "agent", "model", "tokens", "called_run_id"):

@@ -10,9 +10,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from orchestrator.cli.out import MARKS, span
-from orchestrator.cli.progress import OVER, Progress, StepLine, now
+from orchestrator.cli.progress import OVER, Progress, StepLine, last_line, now
 
 MOST_LINES = 40
+WRITTEN = 60  # characters of what a step streams
 
 
 def draw(progress: Progress, levels: Sequence[Sequence[str]]) -> RenderableType:
@@ -53,6 +54,8 @@ def _line(step: StepLine) -> Text:
         text.append(f"  attempt {step.attempt}", style="yellow")
     if step.waits_for:
         text.append(f"  for {step.waits_for}", style="dim")
+    if step.writes and (line := last_line(step.writes, WRITTEN)):
+        text.append(f"  {line}", style="italic dim")
     if step.error:
         text.append(f"  {step.error}", style="red")
     return text

@@ -5,9 +5,13 @@ Times are RFC 3339 text in UTC, costs micro-cents. A test compares every shape w
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from orchestrator.client.workflow_answers import Diff, RunError
+
 RunStatus = Literal[
     "pending", "running", "paused", "success", "failed", "aborted", "compensating", "compensated"
 ]
+
+
 StepStatus = Literal[
     "pending",
     "queued",
@@ -23,101 +27,10 @@ StepStatus = Literal[
 ]
 
 
-class ProblemItem(TypedDict):
-    """One mistake in what was sent: where (JSON pointer, 1-based YAML line), which, how to mend it."""
-
-    pointer: str
-    line: NotRequired[int]
-    code: str
-    message: str
+ApprovalStatus = Literal["pending", "approved", "rejected", "expired", "closed"]
 
 
-# `class` is a word of Python
-Classification = TypedDict(
-    "Classification", {"class": Literal["short", "medium", "long"], "reasons": list[str]}
-)
-
-
-class Validation(TypedDict):
-    """Whether a definition is valid; without an estimate where it is not."""
-
-    valid: bool
-    errors: list[ProblemItem]
-    classification: Classification | None
-    estimated_cost_cents: int | None
-    estimate_is_lower_bound: bool | None
-
-
-class Written(TypedDict):
-    """What a write of a definition made."""
-
-    id: str
-    name: str
-    version: int
-    classification: Classification
-    estimated_cost_cents: int
-    estimate_is_lower_bound: bool
-
-
-class WorkflowSummary(Written):
-    """A workflow in a list; `digest` is of its current definition."""
-
-    digest: str
-    created_at: str
-    updated_at: str
-    archived_at: str | None
-
-
-class Workflow(WorkflowSummary):
-    """A workflow with its current definition."""
-
-    definition: dict[str, Any]
-
-
-class VersionSummary(TypedDict):
-    """A version in a list."""
-
-    version: int
-    digest: str
-    classification: Classification
-    estimated_cost_cents: int
-    estimate_is_lower_bound: bool
-    created_at: str
-    created_by: str | None
-
-
-class Version(VersionSummary):
-    """A version with its definition."""
-
-    definition: dict[str, Any]
-
-
-# `from` is a word of Python
-Change = TypedDict("Change", {"pointer": str, "from": Any, "to": Any})
-
-
-class Diff(TypedDict):
-    """What differs between two versions."""
-
-    added: list[Any]
-    removed: list[Any]
-    changed: list[Change]
-
-
-class Plan(TypedDict):
-    """The execution plan: nodes by id, and by level."""
-
-    nodes: dict[str, Any]
-    start_nodes: list[str]
-    levels: list[list[str]]
-
-
-class RunError(TypedDict):
-    """Why a run failed, and at which step."""
-
-    code: str
-    message: str
-    step: str | None
+Verdict = Literal["approved", "rejected"]
 
 
 class StepError(TypedDict):
@@ -134,6 +47,32 @@ class Tokens(TypedDict):
     output: int
 
 
+BulkAction = Literal["abort", "retry", "pause", "resume"]
+
+
+class BulkError(TypedDict):
+    """Why an act on a run was refused."""
+
+    code: str
+    message: str
+
+
+class BulkItem(TypedDict):
+    """What became of one run of a bulk act."""
+
+    id: str
+    status: RunStatus
+    done: bool
+    error: BulkError | None
+
+
+class BulkItems(TypedDict):
+    """What became of the runs of a bulk act, and where the next call goes on."""
+
+    items: list[BulkItem]
+    next_cursor: str | None
+
+
 class RunSummary(TypedDict):
     """A run in a list."""
 
@@ -142,6 +81,7 @@ class RunSummary(TypedDict):
     version: int
     status: RunStatus
     error: RunError | None
+    degraded: bool
     cost_microcents: int
     labels: dict[str, str]
     parent_run_id: str | None
@@ -150,8 +90,38 @@ class RunSummary(TypedDict):
     finished_at: str | None
 
 
+class StepCompensation(TypedDict):
+    """How the undoing of a step stands; it is shown whole as the step `<path>:compensate`."""
+
+    status: StepStatus
+    attempts: int
+    error: StepError | None
+    started_at: str | None
+    finished_at: str | None
+
+
+class CompensationFailure(TypedDict):
+    """The step that could not be undone, and why."""
+
+    step: str
+    code: str
+    message: str
+
+
+class RunCompensation(TypedDict):
+    """What of a run was undone, what could not be, and what is left; 1,000 paths of each."""
+
+    status: Literal["compensating", "compensated", "failed"]
+    done: list[str]
+    failed: CompensationFailure | None
+    remaining: list[str]
+
+
 class Step(TypedDict):
-    """A step; `input` is None until its first attempt, `called_run_id` is there where it calls runs."""
+    """A step; `input` is None until its first attempt, `called_run_id` is there where it calls runs.
+
+    `compensation` is there where it has one, None until that begins.
+    """
 
     path: str
     node: str
@@ -162,12 +132,14 @@ class Step(TypedDict):
     input: Any
     output: Any
     error: StepError | None
+    degraded: bool
     agent: str | None
     model: str | None
     tokens: Tokens | None
     cost_microcents: int
     waiting_for: str | None
     called_run_id: NotRequired[str | None]
+    compensation: NotRequired[StepCompensation | None]
     created_at: str
     started_at: str | None
     finished_at: str | None
@@ -179,6 +151,7 @@ class Attempt(TypedDict):
     attempt: int
     status: str
     error: StepError | None
+    output: Any
     worker: str | None
     called_run_id: NotRequired[str | None]
     agent: str | None
@@ -195,15 +168,72 @@ class StepWithAttempts(Step):
     attempt_log: list[Attempt]
 
 
+class ForkedFrom(TypedDict):
+    """Where a run comes from: a position of another one."""
+
+    run_id: str
+    seq: int
+    from_step: NotRequired[str]
+    checkpoint: NotRequired[str]
+
+
 class Run(RunSummary):
     """A run, whole; `outputs` is None until it has succeeded, `steps` are there where they were asked for."""
+
+    forked_from: ForkedFrom | None
 
     inputs: Any
     outputs: Any
     variables: dict[str, Any]
     step_counts: dict[str, int]
+    compensation: RunCompensation | None
+    compensation_failed: bool
     steps: NotRequired[list[Step]]
     steps_next_cursor: NotRequired[str | None]
+
+
+class Checkpoint(TypedDict):
+    """A position of a run: its state after event `seq`. `automatic`: nobody named it."""
+
+    name: str
+    seq: int
+    automatic: bool
+    at: str
+    actor: str | None
+    reason: str | None
+
+
+class Place(TypedDict):
+    """A position as it was asked for, and by number."""
+
+    name: str
+    seq: int
+
+
+class StandingStep(TypedDict):
+    """A step at a position."""
+
+    status: StepStatus
+    attempt: int
+
+
+ComparedOutput = TypedDict("ComparedOutput", {"from": Any, "to": Any})
+
+
+ComparedStep = TypedDict(
+    "ComparedStep",
+    {
+        "path": str,
+        "from": StandingStep | None,
+        "to": StandingStep | None,
+        "output": NotRequired[ComparedOutput],
+    },
+)
+
+
+Comparison = TypedDict(
+    "Comparison", {"from": Place, "to": Place, "steps": list[ComparedStep], "variables": Diff}
+)
 
 
 class Event(TypedDict):
@@ -218,8 +248,108 @@ class Event(TypedDict):
     data: dict[str, Any]
 
 
+class ApprovalVote(TypedDict):
+    """One vote on an approval."""
+
+    by: str
+    decision: Verdict
+    comment: str | None
+    data: Any
+    at: str
+
+
+class Approval(TypedDict):
+    """What a step asks of people; `decision` is None while it is open, and where it expired undecided."""
+
+    id: str
+    run_id: str
+    workflow: str
+    step: str
+    attempt: int
+    title: str
+    form: Any
+    assignees: list[str]
+    required: int
+    on_expiry: Literal["reject", "approve", "fail"]
+    status: ApprovalStatus
+    decision: Verdict | None
+    votes: list[ApprovalVote]
+    requested_at: str
+    expires_at: str | None
+    decided_at: str | None
+
+
+class ApprovalLink(TypedDict):
+    """A link for one vote; its token is shown this once."""
+
+    approval_id: str
+    name: str
+    expires_at: str | None
+    token: str
+
+
+class SignalReceipt(TypedDict):
+    """What became of a signal; no run while it is kept for who will wait for it."""
+
+    signal: str
+    key: str
+    id: str | None
+    run_id: str | None
+    step: str | None
+
+
+Wait = TypedDict("Wait", {"from": str, "to": str | None, "reason": str | None})
+
+
+class Span(TypedDict):
+    """An attempt in time; `waits` are the spans in which it was parked."""
+
+    path: str
+    node: str
+    type: str
+    attempt: int
+    status: str
+    queued_at: str | None
+    started_at: str | None
+    finished_at: str | None
+    waits: list[Wait]
+    agent: str | None
+    model: str | None
+    tokens: Tokens | None
+    cost_microcents: int
+
+
+class CostTotal(TypedDict):
+    """What attempts cost, all together."""
+
+    cost_microcents: int
+    tokens: Tokens
+    attempts: int
+    runs: int
+
+
+class Cost(CostTotal):
+    """What attempts cost that have the keys asked for in common; `day` is that of their start, in UTC."""
+
+    workflow: NotRequired[str]
+    node: NotRequired[str]
+    agent: NotRequired[str | None]
+    model: NotRequired[str | None]
+    day: NotRequired[str]
+
+
+class Price(TypedDict):
+    """What a million tokens of a model cost; cached input as other input where it is None."""
+
+    model: str
+    input_cents_per_million: float
+    output_cents_per_million: float
+    cached_input_cents_per_million: float | None
+    updated_at: str
+
+
 class Key(TypedDict):
-    """A key without its text."""
+    """A key without its text; `agent_id` is the agent whose own key it is."""
 
     id: str
     name: str
@@ -227,6 +357,8 @@ class Key(TypedDict):
     workspace: str
     created_at: str
     revoked_at: str | None
+    expires_at: str | None
+    agent_id: str | None
 
 
 class NewKey(Key):

@@ -6,11 +6,16 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from orchestrator.client.agents import Agents
 from orchestrator.client.answers import Readiness
+from orchestrator.client.approvals import Approvals
+from orchestrator.client.costs import Costs, Prices
 from orchestrator.client.errors import Unavailable
+from orchestrator.client.gateways import Gateways
 from orchestrator.client.keys import Keys
 from orchestrator.client.request import Request
 from orchestrator.client.runs import Runs
+from orchestrator.client.signals import Signals
 from orchestrator.client.transport import Transport
 from orchestrator.client.workflows import Workflows
 from orchestrator.client.workspaces import Workspaces
@@ -33,8 +38,14 @@ class Client:
         self._transport = Transport(self.url, _checked_key(key), timeout=timeout, retries=retries)
         self.workflows = Workflows(self._transport)
         self.runs = Runs(self._transport)
+        self.approvals = Approvals(self._transport)
+        self.signals = Signals(self._transport)
+        self.agents = Agents(self._transport)
+        self.gateways = Gateways(self._transport)
         self.keys = Keys(self._transport)
         self.workspaces = Workspaces(self._transport)
+        self.costs = Costs(self._transport)
+        self.prices = Prices(self._transport)
 
     def __enter__(self) -> Self:
         return self

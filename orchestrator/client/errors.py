@@ -20,7 +20,8 @@ ClientError
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.client.answers import ProblemItem, Run
+from orchestrator.client.answers import Run
+from orchestrator.client.workflow_answers import ProblemItem
 
 
 class ClientError(Exception):

@@ -67,6 +67,9 @@ class Exchange:
             yield self._chunks(response)
 
     def json(self, response: requests.Response) -> Any:
+        """The JSON of an answer, None where it has no content."""
+        if response.status_code == 204:
+            return None
         try:
             return response.json()
         except ValueError as error:

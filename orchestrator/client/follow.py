@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator
 from itertools import count
+from typing import Any, Literal, TypedDict
 
 from orchestrator.client.answers import Event, Run
 from orchestrator.client.errors import WaitTimedOut
@@ -21,15 +22,36 @@ _END_EVENTS = frozenset({"run.completed", "run.failed", "run.aborted", "run.comp
 _END_STATUSES = frozenset({"success", "failed", "aborted", "compensated"})
 
 
+class Chunk(TypedDict):
+    """What a step streams, as it is heard live: `data` is {attempt, index, text, tokens}; it is in no log."""
+
+    seq: None
+    type: Literal["stream.chunk", "stream.done"]
+    run_id: str
+    step: str
+    at: str
+    data: dict[str, Any]
+
+
+Streamed = Event | Chunk
+
+
 def events(transport: Transport, run: str, after: int) -> Generator[Event, None, None]:
-    """The events of the run at path `run` from after number `after` to its end, each once.
+    """The events of the run at path `run` from after number `after` to its end, each once."""
+    for event in streamed(transport, run, after):
+        if event["seq"] is not None:
+            yield event
+
+
+def streamed(transport: Transport, run: str, after: int) -> Generator[Streamed, None, None]:
+    """The same with what steps stream between them, which moves no place in the log.
 
     What a stream that ended too early still owed is read from the log where the run has ended, else from
     another stream.
     """
     grace = Grace(_GRACE)
     for streams in count():
-        event: Event | None = None
+        ended = False
         try:
             if streams and _get(transport, run, transport.timeout)["status"] in _END_STATUSES:
                 for event in transport.pages(f"{run}/events", None, after=after):
@@ -39,10 +61,11 @@ def events(transport: Transport, run: str, after: int) -> Generator[Event, None,
             with transport.stream(f"{run}/stream", after, _SILENCE) as lines:
                 grace.answered()
                 for message in messages(lines):
-                    event = message.json()
+                    heard: Streamed = message.json()
                     after = int(message.id or after)
-                    yield event
-            if event and event["type"] in _END_EVENTS:
+                    ended = ended or heard["type"] in _END_EVENTS
+                    yield heard
+            if ended:
                 return
             time.sleep(_NEXT)
         except PASSING as error:

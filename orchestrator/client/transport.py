@@ -114,6 +114,11 @@ def step_path(path: str) -> str:
     return quote(path, safe="")
 
 
+def label_pairs(labels: Mapping[str, str] | None) -> list[str] | None:
+    """Labels as a query has them."""
+    return [f"{key}:{value}" for key, value in (labels or {}).items()] or None
+
+
 def _nowhere(name: str) -> ApiError:
     # servers read %2F as a slash, clients take dots away: neither is in a name, so nothing has this one
     return refusal(404, {"code": "NOT_FOUND", "detail": f"There is nothing of the name {name!r}"}, 0.0)

@@ -1,11 +1,13 @@
 """`client.workflows`: definitions, their versions and what is drawn from them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestrator.client.answers import (
+from orchestrator.client.transport import Transport, segment
+from orchestrator.client.workflow_answers import (
     Diff,
     Plan,
+    Tested,
     Validation,
     Version,
     VersionSummary,
@@ -13,7 +15,6 @@ from orchestrator.client.answers import (
     WorkflowSummary,
     Written,
 )
-from orchestrator.client.transport import Transport, segment
 
 Definition = Mapping[str, Any] | str | bytes
 
@@ -74,6 +75,23 @@ class Workflows:
         """Compare two versions; by default the current one against the one before."""
         found: Diff = self._transport.get(f"{_path(workflow)}/diff", **{"from": old, "to": new})
         return found
+
+    def test(
+        self,
+        workflow: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        mocks: Mapping[str, Any] | None = None,
+        script: Sequence[Mapping[str, Any]] = (),
+        **more: Any,
+    ) -> Tested:
+        """Run it with mocks and a virtual clock; nothing is stored or sent.
+
+        more: variables, version, definition; history, to replay a recorded run. Raises Invalid.
+        """
+        body = {"inputs": dict(inputs or {}), "mocks": dict(mocks or {}), "script": [dict(act) for act in script]}
+        tested: Tested = self._transport.write("POST", f"{_path(workflow)}/test", {**body, **more}, hold=20)
+        return tested
 
     def plan(self, workflow: str, version: int | None = None) -> Plan:
         """The execution plan, by default of the current version."""

@@ -39,7 +39,14 @@ class Terms:
             case Waiting(reason=reason, seconds=seconds):
                 if seconds is not None and not 0 <= seconds <= _LONGEST_SECONDS:
                     return _refused(f"a step cannot wait for {seconds} seconds")
-                problem = None if said.call is None else self._problem("inputs", said.call.inputs)
+                parts = {
+                    "inputs": None if said.call is None else said.call.inputs,
+                    "output": said.output,
+                    "approval": None if said.asks is None else said.asks.to_json(),
+                    "signal": None if said.awaits is None else said.awaits.to_json(),
+                }
+                found = (self._problem(name, value) for name, value in parts.items() if value is not None)
+                problem = next((each for each in found if each is not None), None)
                 if problem is not None:
                     return _refused(problem)
                 return replace(said, reason=self._text(reason))
@@ -110,6 +117,7 @@ def _usage(usage: Usage | None) -> Usage | None:
         model=_name(usage.model),
         tokens_in=_count(usage.tokens_in),
         tokens_out=_count(usage.tokens_out),
+        cached_in=_count(usage.cached_in),
         cost_microcents=_count(usage.cost_microcents),
     )
 

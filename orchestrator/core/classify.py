@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.core.nodetype import NOT_SHORT
 from orchestrator.core.pointer import child
 from orchestrator.core.report import Code, Report, listed
 from orchestrator.core.scope import NodeSpec
 
 SHORT, MEDIUM, LONG = "short", "medium", "long"
+_DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +31,10 @@ class Classification:
 def classify(duration: object, nodes: Sequence[NodeSpec]) -> Classification:
     """The class that follows from the expected duration (a word, or None) and the nodes.
 
-    long: days or weeks, two or more external systems, compensation, an external commitment. short: seconds or
-    nothing said, and no step that leaves this machine; a slow step (an agent) and a call of another
-    workflow are short only if the duration says so. medium: the rest.
+    long: days or weeks, or a step that may wait for days; two or more external systems, compensation, a pause for
+    people, an external commitment. short: seconds or nothing said, and no step that leaves this machine or waits
+    for 30 s; a slow step (an agent) and a call of another workflow are short only if the duration says so.
+    medium: the rest.
     """
     reasons = _long(duration, nodes)
     if reasons:
@@ -58,6 +61,12 @@ def check_long(report: Report, nodes: Sequence[NodeSpec]) -> None:
 
 def _long(duration: object, nodes: Sequence[NodeSpec]) -> list[str]:
     reasons = [f"it is expected to take {duration}"] if duration in ("days", "weeks") else []
+    days = _waiting(nodes, _DAY)
+    if days:
+        reasons.append(f"it may wait for days: {listed(days)}")
+    people = [node.id for node in nodes if node.type is not None and node.type.people]
+    if people:
+        reasons.append(f"it waits for people: {listed(people)}")
     systems = _systems(nodes)
     if len(systems) >= 2:
         reasons.append(f"it touches {len(systems)} external systems: {listed(systems)}")
@@ -81,10 +90,23 @@ def _medium(duration: object, nodes: Sequence[NodeSpec]) -> list[str]:
     calling = [node.id for node in nodes if node.type is not None and node.type.calls]
     if calling and duration != "seconds":
         reasons.append(f"it calls other workflows: {listed(calling)}")
+    waiting = _waiting(nodes, NOT_SHORT)
+    if waiting:
+        reasons.append(f"it waits for 30 seconds and more: {listed(waiting)}")
     systems = _systems(nodes)
     if systems:
         reasons.append(f"it touches an external system: {systems[0]}")
     return reasons
+
+
+def _waiting(nodes: Sequence[NodeSpec], seconds: float) -> list[str]:
+    """The nodes without mistakes that may wait for so long."""
+    return [
+        node.id
+        for node in nodes
+        if node.sound and node.type is not None and node.type.waits is not None
+        if node.type.waits(node.raw) >= seconds
+    ]
 
 
 def _systems(nodes: Sequence[NodeSpec]) -> list[str]:

@@ -26,6 +26,20 @@ class Wave:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Go on with a parked step: a worker takes it out of `waiting` and asks its handler again, under its attempt."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Ask the handler of a parked step for its answer, in a worker of the step's queue: it may take a while."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timer:
     """A row that is due `seconds` from now, near enough for an in-process timer beside the sweep.
 
@@ -67,4 +81,4 @@ class Release:
     seconds: float = 0.0
 
 
-Effect = Wave | Timer | Stop | Relay | Arrange | Release
+Effect = Wave | Resume | Look | Timer | Stop | Relay | Arrange | Release

@@ -23,11 +23,12 @@ class Kind(StrEnum):
     QUEUE = "queue"  # the dispatch window of its queue
     POOL = "pool"  # slots that other steps have taken
     RATE = "rate"  # the limit of a key
+    AGENT = "agent"  # an agent to be there, or to have time: of parked steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """`name`: the queue's, the pool's or the resolved key."""
+    """`name`: the queue's, the pool's, the resolved key, or the demand for an agent (core.routing)."""
 
     workspace_id: str
     kind: Kind

@@ -38,10 +38,10 @@ _COLOURS: Mapping[StepStatus, str] = {
 
 def draw(plan: Plan, types: Mapping[str, NodeType], statuses: Mapping[str, str] | None = None) -> str:
     """The diagram; with `statuses` (a step's status by its path) each node has its status as a class."""
-    names = [_vertex(node) for node in plan.nodes]
+    names = [_vertex(node) for node in plan.nodes[: plan.forward]]
     lines = ["flowchart TD"]
     lines += _scope(plan, None, names, types, "    ")
-    for node in plan.nodes:
+    for node in plan.nodes[: plan.forward]:
         lines += (f"    {names[node.no]} {_arrow(edge)} {names[edge.target]}" for edge in node.out)
     lines += (f"    {line}" for line in _classes(plan, names, statuses or {}))
     return "\n".join(lines) + "\n"

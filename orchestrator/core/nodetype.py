@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+NOT_SHORT = 30.0  # seconds
+
 
 class FieldKind(StrEnum):
     """How an own field is checked at write time and treated at dispatch."""
@@ -17,7 +19,8 @@ class FieldKind(StrEnum):
     INTEGER = "integer"
     NUMBER = "number"
     BOOLEAN = "boolean"
-    DURATION = "duration"
+    DURATION = "duration"  # as written, or a string with {{ }} that is resolved at dispatch
+    SCHEMA = "schema"  # JSON Schema, checked at write time; taken as written
     EXPRESSION = "expression"  # CEL, compiled at write time, evaluated by the handler
     JSONATA = "jsonata"  # JSONata, compiled at write time, evaluated by the handler
     CASES = "cases"  # [{route, when}], each `when` CEL
@@ -58,6 +61,10 @@ class NodeType:
     timeout: seconds that an attempt may take where its node has no timeout; None: as long as it takes.
     mistakes: from fields that are right each by itself, what is wrong with them all the same: JSON pointers
     from the node on, each with a message that says how to mend it.
+    beats: its handler calls `heartbeat()` of its context while it works, so that a node may have a `heartbeat`.
+    people: it waits for people, so that its workflow is long.
+    waits: from a node's own fields, the seconds that it may wait for what comes from outside or for time to pass;
+    infinite where nothing bounds it, NOT_SHORT where only the run will tell.
     shape: the pair of Mermaid brackets, such as ("[", "]").
     fields: one of them may be called `queue`; then the common field of that name is this type's own, and its
     steps travel on the type's queue.
@@ -78,7 +85,15 @@ class NodeType:
     routes: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
     needs: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
     container: bool = False
+    people: bool = False
+    beats: bool = False
+    waits: Callable[[Mapping[str, Any]], float] | None = None
     mistakes: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] | None = None
+
+    @property
+    def may_undo(self) -> bool:
+        """Whether a step of this type may compensate another one: it decides nothing, and waits for nobody."""
+        return not (self.container or self.people or self.routes is not None or self.waits is not None)
 
     @property
     def owns_queue(self) -> bool:

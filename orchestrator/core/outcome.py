@@ -4,16 +4,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import TRANSIENT, ErrorCode
+from orchestrator.core.lanes import Lane
+from orchestrator.core.people import Awaited, Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What an attempt used. `cost_microcents` None means unknown, which settles at the estimate."""
+    """What an attempt used.
+
+    tokens_in: all that went in, `cached_in` of them from the provider's cache. cost_microcents: as the gateway or
+    the handler says; a price of the workspace or of the table goes before it; None: it does not say.
+    """
 
     agent: str | None = None
     model: str | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
+    cached_in: int | None = None
     cost_microcents: int | None = None
 
 
@@ -95,12 +102,20 @@ class Waiting:
 
     `seconds` from now until the step wakes by itself: its handler is asked for the answer where it can give one
     (`ports.Answering`), and again at growing intervals; otherwise the step succeeds (a timer). None: only from
-    outside. `call`: the run that it waits for, to be created once it is parked.
+    outside. A reason that begins with an error code and a colon names what the step fails with when its time is
+    over, TIMEOUT otherwise. `call`: the run that it waits for, to be created once it is parked. `lane`: where it
+    waits for its turn among others, to be executed again when that comes. `output`: what a timer's step succeeds
+    with, {} by default. `asks`, `awaits`: the approval or the signal that it waits for;
+    `seconds` is its expiry then.
     """
 
     reason: str
     seconds: float | None = None
     call: Call | None = None
+    lane: Lane | None = None
+    output: Any = None
+    asks: Question | None = None
+    awaits: Awaited | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +129,11 @@ class Paused:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
     """The handler stopped because the attempt was given up; its result counts for nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """What a parked step waited for is there: its handler is to be executed again, under the same attempt."""
 
 
 Outcome = Succeeded | Failed | Waiting | Paused | Cancelled

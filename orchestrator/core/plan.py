@@ -80,8 +80,12 @@ class PlanNode:
     as the iteration before left them. scope: the container in whose body it is; body: its own, of a container.
     calls: its attempts wait for a run that they call, and cost what that costs.
     lets_end: a running step that is let end when its run is stopped.
+    undone_by: its compensation; undoes: of a compensation, its owner. A compensation has no edges and a row only once
+    it begins. asks: it has the run that its owner called undo itself.
     estimate_cents: None = unknown. priority: 0 to 9, higher goes first, None = the run's.
-    rate: {key, limit, per: seconds}.
+    rate: {key, limit, per: seconds}. total_timeout: seconds that the step may take with all its attempts.
+    heartbeat: seconds that its handler may be silent. degrade: {use: last_success, max_age: seconds or None} or
+    {value}.
     """
 
     no: int
@@ -118,6 +122,12 @@ class PlanNode:
     pool: str | None = None
     slots: int = 1
     rate: Mapping[str, Any] | None = None
+    total_timeout: float | None = None
+    heartbeat: float | None = None
+    degrade: Mapping[str, Any] | None = None
+    undoes: int | None = None
+    undone_by: int | None = None
+    asks: bool = False
 
     @property
     def gated(self) -> bool:
@@ -131,6 +141,8 @@ class PlanNode:
             no=self.no + by,
             out=tuple(replace(edge, target=edge.target + by) for edge in self.out),
             ins=tuple(replace(edge, source=edge.source + by) for edge in self.ins),
+            undoes=None if self.undoes is None else self.undoes + by,
+            undone_by=None if self.undone_by is None else self.undone_by + by,
         )
 
 
@@ -139,8 +151,9 @@ class Plan:
     """A version's plan. `outputs` None: the outputs of the terminal nodes, by id. `concurrency` is {key, limit,
     on_limit}.
 
-    `nodes` holds those of bodies too, behind the workflow's own. The steps of a branch are numbered
-    branch × len(nodes) + the node's number; the run's own steps have their node's number (branch 0).
+    `nodes` holds those of bodies too, behind the workflow's own, and behind all of them the compensations. The steps
+    of a branch are numbered branch × len(nodes) + the node's number; the run's own steps have their node's number
+    (branch 0).
     """
 
     workflow: str
@@ -158,6 +171,7 @@ class Plan:
     on_exceeded: str = "abort"
     short: bool = False
     concurrency: Mapping[str, Any] | None = None
+    queue_timeout: float | None = None
 
     def at(self, no: int) -> PlanNode:
         """The node of a step, by the step's number; of a step in a branch, as that branch's."""
@@ -187,6 +201,13 @@ class Plan:
         """The number of a node's step in a branch."""
         return branch * len(self.nodes) + place
 
+    def outermost(self, no: int) -> int:
+        """The run's own step that a step is, or is in the body of."""
+        node = self.nodes[no % len(self.nodes)]
+        while node.scope is not None:
+            node = self.nodes[node.scope]
+        return node.no
+
     def members(self, scope: int | None) -> tuple[PlanNode, ...]:
         """The nodes of the workflow itself (None), or of the body of a container, by the container's number."""
         if scope is None:
@@ -198,13 +219,23 @@ class Plan:
     @cached_property
     def width(self) -> int:
         """How many nodes the workflow itself has, without those of bodies."""
-        return sum(node.scope is None for node in self.nodes)
+        return sum(node.scope is None for node in self.nodes[: self.forward])
+
+    @cached_property
+    def forward(self) -> int:
+        """How many nodes there are without compensations; those have the numbers from here on."""
+        return sum(node.undoes is None for node in self.nodes)
+
+    @cached_property
+    def undoable(self) -> tuple[int, ...]:
+        """The nodes that have a compensation."""
+        return tuple(node.no for node in self.nodes if node.undone_by is not None)
 
     @cached_property
     def numbers_in(self) -> Mapping[int | None, Mapping[str, int]]:
         """Node number by scope and id."""
         found: dict[int | None, dict[str, int]] = {}
-        for node in self.nodes:
+        for node in self.nodes[: self.forward]:
             found.setdefault(node.scope, {})[node.id] = node.no
         return found
 
@@ -228,9 +259,20 @@ class Plan:
         )
 
     @cached_property
+    def has_deadlines(self) -> bool:
+        """Whether any step has a `total_timeout`."""
+        return any(node.total_timeout is not None for node in self.nodes)
+
+    @cached_property
     def calls(self) -> bool:
         """Whether any step calls another run."""
         return any(node.calls for node in self.nodes)
+
+    @cached_property
+    def agents(self) -> frozenset[str]:
+        """The agents that nodes name literally, in lower case."""
+        named = (node.fields.get("agent") for node in self.nodes if node.type == "agent")
+        return frozenset(name.lower() for name in named if isinstance(name, str) and "{{" not in name)
 
     @property
     def terminal(self) -> tuple[PlanNode, ...]:
@@ -257,6 +299,8 @@ class Plan:
             row = _row(node)
             if node.body is not None:
                 row["body"] = self._scope(node.no, node.body.start, node.body.levels)
+            if node.undone_by is not None:
+                row["compensation"] = _row(self.nodes[node.undone_by])
             row["dependencies"] = list(dict.fromkeys(names[e.source] for e in node.ins))
             row["dependents"] = list(dict.fromkeys(names[e.target] for e in node.out))
             nodes[node.id] = row
@@ -281,6 +325,8 @@ def _collect(data: Mapping[str, Any], into: list[PlanNode]) -> None:
     """The nodes of a scope and of the bodies in it; bodies are not deeper than the stack."""
     for row in data["nodes"].values():
         into.append(_node(row))
+        if "compensation" in row:
+            into.append(_node(row["compensation"]))
         if row["body"] is not None:
             _collect(row["body"], into)
 
@@ -311,7 +357,7 @@ def _row(node: PlanNode) -> dict[str, Any]:
 
 
 def _node(row: Mapping[str, Any]) -> PlanNode:
-    kept = {k: v for k, v in row.items() if k not in ("dependencies", "dependents")}
+    kept = {k: v for k, v in row.items() if k not in ("dependencies", "dependents", "compensation")}
     retry = dict(kept["retry"])
     retry["retry_on"], retry["not_on"] = tuple(retry["retry_on"]), tuple(retry["not_on"])
     kept["retry"] = Retry(**retry)

@@ -15,7 +15,7 @@ def readers(plan: Plan) -> Mapping[int, tuple[int, ...] | None]:
 
     Those are its direct successors, whose input it is part of, and all that name it; a body's names count for its
     container too. Never pruned: what the workflow's outputs name, or are by default; what a container's results
-    are made of; what is marked `retain_output`.
+    are made of; what a compensation undoes or names; what is marked `retain_output`.
     """
     found: dict[int, set[int]] = {node.no: set() for node in plan.nodes}
     kept = {node.no for node in plan.nodes if node.retain_output} | set(plan.output_refs)
@@ -28,6 +28,8 @@ def readers(plan: Plan) -> Mapping[int, tuple[int, ...] | None]:
             found[named].add(node.no)
         if node.body is not None:
             kept |= {last.no for last in plan.terminal_of(node.no)}
+        if node.undoes is not None:
+            kept |= {node.undoes, *node.refs}
     for node in plan.nodes:
         for named in (*node.refs, *node.edge_refs):
             found[named] |= _around(plan, node.no, plan.nodes[named].scope)

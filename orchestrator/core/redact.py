@@ -25,9 +25,25 @@ def redact(value: Any, secrets: Collection[str]) -> Any:
     return value if pattern is None else _redact(value, pattern)
 
 
+def begun(text: str, secrets: Collection[str]) -> int:
+    """How many characters at the end of a text may be the beginning of a secret that goes on after it."""
+    known = _known(frozenset(secret for secret in secrets if len(secret) >= SHORTEST))
+    return max((_overlap(text, spelling) for spelling in known), default=0)
+
+
+def _overlap(text: str, spelling: str) -> int:
+    most = min(len(text), len(spelling) - 1)
+    return next((size for size in range(most, 0, -1) if text.endswith(spelling[:size])), 0)
+
+
+@lru_cache(maxsize=64)
+def _known(secrets: frozenset[str]) -> frozenset[str]:
+    return frozenset(spelling for secret in secrets for spelling in _spellings(secret))
+
+
 @lru_cache(maxsize=64)
 def _pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
-    spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
+    spellings = _known(secrets)
     if not spellings:
         return None
     longest_first = sorted(spellings, key=lambda text: (-len(text), text))

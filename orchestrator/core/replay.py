@@ -26,6 +26,7 @@ STEP_EVENTS: Mapping[str, StepStatus] = {
     "step.queued": StepStatus.QUEUED,
     "step.started": StepStatus.RUNNING,
     "step.waiting": StepStatus.WAITING,
+    "step.resumed": StepStatus.RUNNING,
     "step.retrying": StepStatus.RETRYING,
     "step.completed": StepStatus.SUCCESS,
     "step.failed": StepStatus.FAILED,
@@ -33,6 +34,7 @@ STEP_EVENTS: Mapping[str, StepStatus] = {
     "step.aborted": StepStatus.ABORTED,
     "step.compensating": StepStatus.COMPENSATING,
     "step.compensated": StepStatus.COMPENSATED,
+    "step.compensation_failed": StepStatus.FAILED,
 }
 
 
@@ -51,7 +53,10 @@ class Logged(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepState:
-    """Where a step stands. `edges`: a digit for each out-edge in plan order, once it is decided."""
+    """Where a step stands. `edges`: a digit for each out-edge in plan order, once it is decided; `live_in`: the
+    in-edges that it started with, where its join starts before all are decided. `degraded`: it succeeded in spite
+    of a failure."""
+
 
     status: StepStatus = StepStatus.PENDING
     attempt: int = 0
@@ -59,6 +64,8 @@ class StepState:
     losses: int = 0
     route: str | None = None
     edges: str | None = None
+    degraded: bool = False
+    live_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +113,8 @@ class _Fold:
             self._open(event.step, event.data["position"], event.data["count"])
         elif event.type == "variable.set":
             self.variables[event.data["key"]] = event.data["value"]
+        elif event.type == "checkpoint.restored":
+            self.variables = dict(event.data["variables"])
 
     def _open(self, path: str, first: int, count: int) -> None:
         for position in range(first, first + count):
@@ -127,9 +136,11 @@ class _Fold:
             losses=data.get("losses", before.losses),
             route=data.get("route", before.route),
             edges=data.get("edges", before.edges),
+            degraded=to is StepStatus.SUCCESS and bool(data.get("degraded")),
+            live_in=data.get("live_in", before.live_in),
         )
         if to is StepStatus.PENDING:
-            after = replace(after, route=None, edges=None, tries=data.get("tries", 0))
+            after = replace(after, route=None, edges=None, live_in=None, tries=data.get("tries", 0))
         if to not in STEP_MOVES[before.status]:
             self.illegal.append((seq, f"step {path} goes from {before.status} to {to}"))
         if after.attempt < before.attempt:

@@ -12,7 +12,8 @@ from orchestrator.core.plan import Handle
 class NodeSpec:
     """A node as written. `no` is its position, `type` None when unknown, `sound` when its fields are right.
 
-    owns_id: no node before it has its id, so that edges that name the id mean this one.
+    owns_id: no node before it has its id, so that edges that name the id mean this one. undone_by: its compensation,
+    which has its number and its id; None: it has none, or {type: none}.
     """
 
     no: int
@@ -22,6 +23,7 @@ class NodeSpec:
     type: NodeType | None
     sound: bool
     owns_id: bool
+    undone_by: "NodeSpec | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

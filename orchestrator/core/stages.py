@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.core import durations, graph
+from orchestrator.core import compensations, durations, graph
 from orchestrator.core.bodies import Nest
 from orchestrator.core.cost import estimate
-from orchestrator.core.nodetype import FieldKind
+from orchestrator.core.node_fields import own_fields, queue_of, rate_of, retry_of, timeout_of
 from orchestrator.core.plan import Body, Handle, InEdge, OutEdge, Plan, PlanNode, Retry
 from orchestrator.core.scope import NodeSpec
 from orchestrator.core.validate_references import References, named_nodes
@@ -43,7 +43,7 @@ def construct(data: Mapping[str, Any], root: Nest, *, short: bool) -> Plan:
     path = _path_stage(root)
     return Plan(
         workflow=data["name"],
-        nodes=tuple(node for nest, scope in _loop_stage(root) for node in _nodes(nest, scope, default)),
+        nodes=_all_nodes(root, default),
         start=path.start,
         levels=path.levels,
         outputs=data.get("outputs"),
@@ -57,7 +57,23 @@ def construct(data: Mapping[str, Any], root: Nest, *, short: bool) -> Plan:
         on_exceeded=budget.get("on_exceeded", "abort"),
         short=short,
         concurrency={"on_limit": "queue", **data["concurrency"]} if "concurrency" in data else None,
+        queue_timeout=durations.seconds(data.get("queue_timeout")),
     )
+
+
+def _all_nodes(root: Nest, default: Retry | None) -> tuple[PlanNode, ...]:
+    """The nodes of all scopes, and behind them the compensations."""
+    nests = _loop_stage(root)
+    nodes = [node for nest, scope in nests for node in _nodes(nest, scope, default)]
+    for nest, _ in nests:
+        assert nest.names is not None
+        for node in nest.scope.nodes:
+            owner = nodes[nest.base + node.no]
+            found = compensations.of(node, owner, nest.names, len(nodes), default)
+            if found is not None:
+                nodes[owner.no] = replace(owner, undone_by=found.no)
+                nodes.append(found)
+    return tuple(nodes)
 
 
 def _path_stage(nest: Nest) -> _Path:
@@ -110,11 +126,7 @@ def _node_stage(
         id=node.id,
         type=kind.type,
         name=raw.get("name"),
-        fields={
-            field.name: raw[field.name]
-            for field in kind.fields
-            if field.name in raw and field.kind is not FieldKind.BODY
-        },
+        fields=own_fields(node, kind),
         input_mapping=raw.get("input_mapping"),
         when=raw.get("when"),
         need=_need(raw.get("join", "all")) if ins else None,
@@ -123,9 +135,9 @@ def _node_stage(
         refs=named_nodes(names.of_node, node.no),
         edge_refs=named_nodes(names.of_edges, node.no),
         back=named_nodes(names.back, node.no),
-        timeout=durations.seconds(raw["timeout"]) if "timeout" in raw else kind.timeout,
-        retry=read_retry(raw["retry"], default) if "retry" in raw else default or Retry(),
-        queue=kind.queue if kind.owns_queue else raw.get("queue", kind.queue),
+        timeout=timeout_of(node, kind),
+        retry=retry_of(node, default),
+        queue=queue_of(node, kind),
         priority=raw.get("priority"),
         inline=kind.inline,
         passes=kind.passes,
@@ -141,12 +153,17 @@ def _node_stage(
         level=path.level_of[place],
         pool=raw.get("pool"),
         slots=raw.get("slots", 1),
-        rate=_rate(raw["rate"]) if "rate" in raw else None,
+        rate=rate_of(node),
+        total_timeout=durations.seconds(raw.get("total_timeout")),
+        heartbeat=durations.seconds(raw.get("heartbeat")),
+        degrade=_degrade(raw["degrade"]) if "degrade" in raw else None,
     )
 
 
-def _rate(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {"key": raw["key"], "limit": raw["limit"], "per": durations.seconds(raw["per"])}
+def _degrade(raw: Mapping[str, Any]) -> dict[str, Any]:
+    if "value" in raw:
+        return {"value": raw["value"]}
+    return {"use": raw["use"], "max_age": durations.seconds(raw.get("max_age"))}
 
 
 def _need(join: str | Mapping[str, int]) -> int | None:

@@ -1,6 +1,7 @@
 """Nodes: the fields that all types share, and which type each is. Source: spec "definition", Node."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.core.fields import (
@@ -24,12 +25,11 @@ from orchestrator.core.report import Code, Report, shown
 from orchestrator.core.scope import NodeSpec, Scope
 from orchestrator.core.validate_own import own_check
 from orchestrator.core.validate_retry import check_retry
-from orchestrator.core.validate_workflow import unsupported
 
 LATER_TYPES = frozenset(
     (
-        *("approval", "decompose", "emit", "group_chat", "llm", "pause"),
-        *("pull_request", "signal", "wait", "worktree"),
+        *("decompose", "emit", "group_chat", "llm"),
+        *("pull_request", "worktree"),
     )
 )
 # The names that values and conditions start from, and the words that CEL keeps for itself.
@@ -67,6 +67,9 @@ def _check_degrade(report: Report, pointer: str, value: Any) -> None:
     if isinstance(value, dict) and ("use" in value) == ("value" in value):
         message = "degrade needs either use: last_success or a value; keep one of the two"
         report.add(pointer, Code.INVALID_VALUE, message)
+    elif isinstance(value, dict) and "max_age" in value and "use" not in value:
+        message = "a value has no age; leave max_age out, or write use: last_success"
+        report.add(child(pointer, "max_age"), Code.INVALID_VALUE, message)
 
 
 COMMON: Mapping[str, Check] = {
@@ -75,6 +78,8 @@ COMMON: Mapping[str, Check] = {
     "name": text(200),
     "input_mapping": entries(r"(?s).{1,256}", "write 1 to 256 characters", anything),
     "timeout": duration(),
+    "total_timeout": duration(),
+    "heartbeat": duration(),
     "retry": check_retry,
     "error_port": boolean,
     "fallback": text(64),
@@ -86,7 +91,7 @@ COMMON: Mapping[str, Check] = {
     "retain_output": boolean,
     "max_output_bytes": integer(1, 1 << 30),
     "on_large_output": choice("fail", "truncate"),
-    "degrade": unsupported(_check_degrade, "degrade"),
+    "degrade": _check_degrade,
     "when": text(4_096),
     "queue": name(r"[A-Za-z0-9_.:-]{1,64}", "write 1 to 64 letters, digits, _ . : and -"),
     "priority": integer(0, 9),
@@ -98,24 +103,39 @@ COMMON: Mapping[str, Check] = {
         what="a rate",
     ),
 }
-_OF_COMPENSATION = ("name", "input_mapping", "timeout", "retry", "queue", "priority")
+_OF_COMPENSATION: Mapping[str, Check] = {
+    key: COMMON[key]
+    for key in (
+        *("name", "input_mapping", "timeout", "retry", "queue", "priority", "pool", "slots", "rate"),
+        *("estimated_cost_cents", "max_output_bytes", "on_large_output"),
+    )
+}
+_NONE = fields({"type": anything, "reason": text()}, ("reason",), what="compensate of type none")
 
 
 def _compensation(types: Mapping[str, NodeType]) -> Check:
-    none = fields({"type": anything, "reason": text()}, ("reason",), what="compensate of type none")
-
-    def check_inline(report: Report, pointer: str, value: Any) -> None:
-        if is_a(report, pointer, value, dict):
-            shared = {key: COMMON[key] for key in _OF_COMPENSATION}
-            _check_typed(report, pointer, value, types, shared, ("type",))
-
-    inline = unsupported(check_inline, "compensate of a type other than none")
-
     def check(report: Report, pointer: str, value: Any) -> None:
-        is_none = isinstance(value, dict) and value.get("type") == "none"
-        (none if is_none else inline)(report, pointer, value)
+        if isinstance(value, dict) and value.get("type") == "none":
+            _NONE(report, pointer, value)
+        elif is_a(report, pointer, value, dict):
+            found = _check_typed(report, pointer, value, types, _OF_COMPENSATION, ("type",))
+            if found is not None and not found.may_undo:
+                able = ", ".join(sorted(name for name, type_ in types.items() if type_.may_undo))
+                message = f"a node of type {found.type} cannot compensate; take one of {able}"
+                report.add(child(pointer, "type"), Code.INVALID_VALUE, message)
 
     return check
+
+
+def _undone_by(pointer: str, raw: Mapping[str, Any], types: Mapping[str, NodeType], node: NodeSpec) -> NodeSpec:
+    """A node with its compensation, as far as it can be read."""
+    inner = raw.get("compensate")
+    type_ = types.get(str(inner.get("type"))) if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or type_ is None or not type_.may_undo:
+        return node
+    return replace(
+        node, undone_by=replace(node, pointer=child(pointer, "compensate"), raw=inner, type=type_)
+    )
 
 
 def check_nodes(
@@ -158,17 +178,16 @@ def _take(
     if owns_id:
         scope.numbers[str(node_id)] = len(scope.nodes)
     sound = report.count == before
-    scope.nodes.append(
-        NodeSpec(
-            no=len(scope.nodes),
-            pointer=pointer,
-            id=str(node_id) if known else "",
-            raw=raw,
-            type=node_type,
-            sound=sound,
-            owns_id=owns_id,
-        )
+    node = NodeSpec(
+        no=len(scope.nodes),
+        pointer=pointer,
+        id=str(node_id) if known else "",
+        raw=raw,
+        type=node_type,
+        sound=sound,
+        owns_id=owns_id,
     )
+    scope.nodes.append(_undone_by(pointer, raw, types, node))
 
 
 def _check_typed(
@@ -207,12 +226,16 @@ def _check_typed(
 
 
 def _check_gates(report: Report, pointer: str, raw: Mapping[str, Any], node_type: NodeType) -> None:
-    for key in ("pool", "rate"):
+    gates = ("pool", "rate") if node_type.container else ("pool", "rate", "total_timeout")
+    for key in gates:
         if key in raw and node_type.inline:
             message = f"a node of type {node_type.type} takes no time and waits for nothing; leave {key} out"
             report.add(child(pointer, key), Code.INVALID_VALUE, message)
     if "slots" in raw and "pool" not in raw:
         report.add(child(pointer, "pool"), Code.MISSING_FIELD, "slots are those of a pool; name it")
+    if "heartbeat" in raw and not node_type.beats:
+        message = f"a node of type {node_type.type} gives no heartbeat; bound it with timeout, and leave heartbeat out"
+        report.add(child(pointer, "heartbeat"), Code.INVALID_VALUE, message)
 
 
 def _type_of(report: Report, pointer: str, value: Any, types: Mapping[str, NodeType]) -> NodeType | None:

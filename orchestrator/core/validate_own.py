@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.core import transforms
+from orchestrator.core import schema, transforms
 from orchestrator.core.fields import (
     Check,
     anything,
@@ -40,6 +40,21 @@ def _jsonata(report: Report, pointer: str, value: Any) -> None:
         report.add(pointer, Code.INVALID_EXPRESSION, f"this is no JSONata: {message}")
 
 
+_DURATION = duration()
+
+
+def _duration(report: Report, pointer: str, value: Any) -> None:
+    resolved_later = isinstance(value, str) and "{{" in value
+    (anything if resolved_later else _DURATION)(report, pointer, value)
+
+
+def json_schema(report: Report, pointer: str, value: Any) -> None:
+    """A JSON Schema."""
+    if is_a(report, pointer, value, dict, bool):
+        for message in schema.check(value):
+            report.add(pointer, Code.INVALID_SCHEMA, f"this is no JSON Schema of draft 2020-12: {message}")
+
+
 # That an expression compiles is checked with its names, in validate_references.
 _EXPRESSION = text(4_096)
 _CHECKS: Mapping[FieldKind, Check] = {
@@ -51,7 +66,8 @@ _CHECKS: Mapping[FieldKind, Check] = {
     FieldKind.INTEGER: integer(-_INTEGERS, _INTEGERS),
     FieldKind.NUMBER: number(-_INTEGERS, _INTEGERS),
     FieldKind.BOOLEAN: boolean,
-    FieldKind.DURATION: duration(),
+    FieldKind.DURATION: _duration,
+    FieldKind.SCHEMA: json_schema,
     FieldKind.EXPRESSION: _EXPRESSION,
     FieldKind.JSONATA: _jsonata,
     FieldKind.BODY: fields({"nodes": anything, "edges": anything}, ("nodes",), what="a body"),

@@ -14,7 +14,7 @@ from orchestrator.core.pointer import child
 from orchestrator.core.report import Code, Report, listed, shown
 from orchestrator.core.scope import EdgeSpec, NodeSpec, Scope
 
-_RESOLVED = (FieldKind.STRING, FieldKind.OBJECT, FieldKind.LIST, FieldKind.VALUE)
+_RESOLVED = (FieldKind.STRING, FieldKind.OBJECT, FieldKind.LIST, FieldKind.VALUE, FieldKind.DURATION)
 _ROOTS = ("inputs", "var", "run", "env")
 _BRANCH_FIELDS: Mapping[str, tuple[str, ...]] = {
     "loop": ("index", "iteration", "item", "total"),
@@ -26,7 +26,8 @@ class References:
     """Collects the nodes that each node, its out-edges and the outputs name; reports names that mean nothing.
 
     Per node number, as places in the plan: `of_node` for its own fields, mapping, `when` and key; `of_edges`
-    for its out-edges; `back` for nodes of a loop's body of which it sees what the iteration before gave.
+    for its out-edges; `of_undoing` for its compensation, which may name the node itself; `back` for nodes of a loop's
+    body of which it sees what the iteration before gave.
     `outer`: the references of the scope around this body; `base`: the place of the scope's first node.
     """
 
@@ -45,6 +46,7 @@ class References:
         self._base = base
         self.of_node: dict[int, set[int]] = defaultdict(set)
         self.of_edges: dict[int, set[int]] = defaultdict(set)
+        self.of_undoing: dict[int, set[int]] = defaultdict(set)
         self.of_outputs: set[int] = set()
         self.back: dict[int, set[int]] = defaultdict(set)
         self._asked: dict[tuple[int, int], list[_Asked]] = defaultdict(list)
@@ -54,6 +56,10 @@ class References:
         for node in self._scope.nodes:
             for name, own in self._names(node):
                 self._note(self._meant(name, node, env=own), self.of_node[node.no])
+            if node.undone_by is not None:
+                for name, own in self._names(node.undone_by):
+                    place = self._undoing(name, node, env=own)
+                    self._note(place, self.of_undoing[node.no])
         for edge in self._scope.edges:
             self._take_edge(edge, self._scope.nodes[edge.source])
 
@@ -116,6 +122,10 @@ class References:
         key = rate.get("key") if isinstance(rate, dict) else None
         for name in in_value(report, f"{node.pointer}/rate/key", key):
             yield name, False
+        degrade = raw.get("degrade")
+        value = degrade.get("value") if isinstance(degrade, dict) else None
+        for name in in_value(report, f"{node.pointer}/degrade/value", value):
+            yield name, False
         for name in in_expression(report, child(node.pointer, "when"), raw.get("when"), boolean=True):
             yield name, False
 
@@ -146,6 +156,12 @@ class References:
             own = self._scope.numbers.get(name.root) == source.no
             place = self._base + source.no if own else self._meant(name, source, env=False)
             self._note(place, self.of_edges[source.no])
+
+    def _undoing(self, name: Name, owner: NodeSpec, *, env: bool) -> int | None:
+        """The place of the node that a compensation names: its owner, or what that may name itself."""
+        if self._scope.numbers.get(name.root) == owner.no:
+            return self._base + owner.no
+        return self._meant(name, owner, env=env)
 
     def _note(self, place: int | None, into: set[int]) -> None:
         if place is not None:

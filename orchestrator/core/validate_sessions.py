@@ -58,21 +58,41 @@ def check_branches(report: Report, nodes: Iterable[NodeSpec]) -> None:
 def _sharing(
     scope: Scope, order: Iterable[int], inner: Mapping[int, Collection[NodeSpec]]
 ) -> Iterator[tuple[_Kept, _Kept]]:
-    sessions: dict[tuple[str, str], dict[int, NodeSpec]] = defaultdict(dict)
-    for no in order:
-        for node in (scope.nodes[no], *inner.get(no, ())):
-            key = _session(node)
-            if key is not None:
-                sessions[key].setdefault(no, node)
-    for nodes in sessions.values():
+    for nodes in _sessions(scope, order, inner):
         kept = list(nodes.items())
         yield from combinations(kept, 2) if len(kept) <= _COMPARED else pairwise(kept)
 
 
-def _session(node: NodeSpec) -> tuple[str, str] | None:
-    """The agent and the session of a node that keeps one."""
+def _sessions(
+    scope: Scope, order: Iterable[int], inner: Mapping[int, Collection[NodeSpec]]
+) -> Iterator[dict[int, NodeSpec]]:
+    """The nodes that share each session, by number.
+
+    One that names no agent may be given the agent of any other that keeps the session.
+    """
+    sessions: dict[str, list[tuple[str | None, int, NodeSpec]]] = defaultdict(list)
+    for no in order:
+        for node in (scope.nodes[no], *inner.get(no, ())):
+            found = _session(node)
+            if found is not None:
+                agent, session = found
+                sessions[session].append((agent, no, node))
+    for kept in sessions.values():
+        agents = dict.fromkeys(agent for agent, _, _ in kept if agent is not None)
+        for agent in agents or (None,):
+            nodes: dict[int, NodeSpec] = {}
+            for own, no, node in kept:
+                if own in (None, agent):
+                    nodes.setdefault(no, node)
+            yield nodes
+
+
+def _session(node: NodeSpec) -> tuple[str | None, str] | None:
+    """The agent, where it is named, and the session of a node that keeps one."""
     session, agent = node.raw.get("session"), node.raw.get("agent")
     kept = node.type is not None and node.type.type == "agent" and node.owns_id
-    if not kept or not isinstance(session, str) or not isinstance(agent, str) or session == "attempt":
+    if not kept or not isinstance(session, str) or session == "attempt":
         return None
-    return agent.lower(), session
+    if agent is not None and not isinstance(agent, str):
+        return None
+    return None if agent is None else agent.lower(), session

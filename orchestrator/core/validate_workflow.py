@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.core import schema
 from orchestrator.core.fields import (
     Check,
     anything,
@@ -12,12 +11,12 @@ from orchestrator.core.fields import (
     entries,
     fields,
     integer,
-    is_a,
     name,
     take_fields,
     text,
 )
 from orchestrator.core.report import Code, Report
+from orchestrator.core.validate_own import json_schema
 from orchestrator.core.validate_retry import check_retry
 
 DURATIONS = ("seconds", "minutes", "hours", "days", "weeks")
@@ -25,12 +24,6 @@ DURATIONS = ("seconds", "minutes", "hours", "days", "weeks")
 MAX_CENTS = 1_000_000_000_000
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 _LABEL = r"[A-Za-z_][A-Za-z0-9_.-]{0,63}"
-
-
-def _schema(report: Report, pointer: str, value: Any) -> None:
-    if is_a(report, pointer, value, dict, bool):
-        for message in schema.check(value):
-            report.add(pointer, Code.INVALID_SCHEMA, f"this is no JSON Schema of draft 2020-12: {message}")
 
 
 def unsupported(check: Check, what: str) -> Check:
@@ -50,7 +43,7 @@ def unsupported(check: Check, what: str) -> Check:
 WORKFLOW: Mapping[str, Check] = {
     "name": name(r"[a-z][a-z0-9-]{0,63}", "write a lower-case letter, then up to 63 of a-z, 0-9 and -"),
     "description": text(10_000, empty=True),
-    "inputs": _schema,
+    "inputs": json_schema,
     "outputs": entries(r"(?s).{1,256}", "write 1 to 256 characters", anything),
     "variables": entries(_VARIABLE, "write a letter or _, then up to 63 letters, digits and _", anything),
     "duration": choice(*DURATIONS),
@@ -61,6 +54,7 @@ WORKFLOW: Mapping[str, Check] = {
         what="a budget",
     ),
     "timeout": duration(),
+    "queue_timeout": duration(),
     "on_failure": choice("fail_fast", "continue"),
     "concurrency": fields(
         {
@@ -79,3 +73,6 @@ def check_workflow(report: Report, data: Mapping[str, Any]) -> None:
     """Report what is wrong with a workflow's own fields; its nodes and edges only when they are missing."""
     known = {**WORKFLOW, "nodes": anything, "edges": anything}
     take_fields(report, "", data, known, ("name", "nodes"), what="a workflow")
+    if "queue_timeout" in data and "concurrency" not in data:
+        message = "queue_timeout is of runs that wait for their turn; add the concurrency that they wait under"
+        report.add("/concurrency", Code.MISSING_FIELD, message)

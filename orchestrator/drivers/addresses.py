@@ -5,7 +5,7 @@ RFC 6052 (NAT64), RFC 4291 (mapped, compatible), RFC 3056 (6to4), RFC 5214 (ISAT
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from models.errors import OrchestratorError
@@ -43,6 +43,21 @@ _REFUSED_6 = tuple(
         "2002::/16",  # 6to4: leads to any IPv4 address
         "3ffe::/16",
         "3fff::/20",
+    )
+)
+# What a WebSocket gateway may not be: neighbours on the link, and services that hand out a machine's credentials.
+_LOCAL_TO_MACHINE = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "100.100.100.200/32",
+        "168.63.129.16/32",
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+        "255.255.255.255/32",
+        "fd00:ec2::254/128",
+        "fe80::/10",
+        "ff00::/8",
     )
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -100,19 +115,30 @@ def _canonical(name: str) -> str:
 
 
 class Guard:
-    """Judges the addresses that a name led to. All must pass: one bad among good ones is a trick."""
+    """Judges the addresses that a name led to. All must pass: one bad among good ones is a trick.
 
-    def __init__(self, allow: Iterable[str]) -> None:
+    permits: which addresses pass without a rule, named by `kind` in the refusal of others.
+    """
+
+    def __init__(
+        self,
+        allow: Iterable[str],
+        *,
+        permits: "Callable[[Address], bool] | None" = None,
+        kind: str = "public",
+    ) -> None:
         self._rules = tuple(parse_rule(entry) for entry in allow)
+        self._permits = permits or public
+        self._kind = kind
 
     def check(self, host: str, port: int, addresses: Iterable[str]) -> None:
         """`addresses` are those of getaddrinfo. Raises DeniedError that names the first refused one."""
         name = _canonical(host)
         for text in addresses:
             address = real(ipaddress.ip_address(text.partition("%")[0]))
-            if not public(address) and not any(rule.allows(name, port, address) for rule in self._rules):
+            if not self._permits(address) and not any(rule.allows(name, port, address) for rule in self._rules):
                 raise DeniedError(
-                    f"{host}:{port} leads to {address}, which is not public; an operator can allow it "
+                    f"{host}:{port} leads to {address}, which is not {self._kind}; an operator can allow it "
                     f"with ORCHESTRATOR_HTTP_ALLOW={name}:{port}"
                 )
 
@@ -134,3 +160,10 @@ def public(address: Address) -> bool:
     if address not in _GLOBAL_6 or any(address in network for network in _REFUSED_6):
         return False
     return (int(address) >> 32) & 0xFFFFFFFF not in _ISATAP
+
+
+def reachable(address: Address) -> bool:
+    """True for what a WebSocket gateway may be: public, private or loopback, no link-local or metadata address."""
+    return not any(
+        network.version == address.version and address in network for network in _LOCAL_TO_MACHINE
+    )

@@ -38,6 +38,7 @@ class Dial:
         self._line: socket.socket | None = None
         self._lock = threading.Lock()
         self.was_cut = False
+        self.connected = False
 
     def remaining(self) -> float:
         """Seconds left. Raises LateError when there are none or the request was cut."""
@@ -80,6 +81,7 @@ class Dial:
             self._keep(opened.dup())
             opened.settimeout(min(self.remaining(), _CONNECT_TIMEOUT))
             opened.connect(address)
+            self.connected = True
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opened.settimeout(self.remaining())
         except BaseException:

@@ -125,6 +125,12 @@ def objects_of(source: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
+def strings_of(source: Mapping[str, Any], key: str) -> list[str]:
+    """The strings in the list under `key`, else none."""
+    value = source.get(key)
+    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
+
+
 def number_of(source: Mapping[str, Any], key: str) -> float | None:
     """The number under `key` when it is one from 0 to 2^53, else None."""
     value = source.get(key)

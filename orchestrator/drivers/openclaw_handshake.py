@@ -4,15 +4,13 @@ Source: spec "gateway" §3.
 """
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from websocket import (
-    WebSocket,
-    WebSocketBadStatusException,
-    WebSocketException,
-    create_connection,
-)
+from websocket import WebSocket, WebSocketException
 
+from orchestrator.drivers.addresses import Guard
+from orchestrator.drivers.openclaw_dial import dial
 from orchestrator.drivers.openclaw_frames import (
     Event,
     Fault,
@@ -23,43 +21,86 @@ from orchestrator.drivers.openclaw_frames import (
     number_of,
     parse,
     request,
+    strings_of,
     text_of,
 )
+from orchestrator.drivers.openclaw_identity import CLIENT_ID, CLIENT_MODE, PLATFORM, ROLE, Identity
 
+WORK = ("operator.read", "operator.write")
+ADMIN = (*WORK, "operator.admin")
 _PROTOCOL = 4
-_SCOPES = ("operator.read", "operator.write")
-_DOWN_STATUS = (429, 500, 502, 503, 504)
 _CONNECT_ID = "connect"
+_MAX_PAYLOAD = 26_214_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a gateway listens (ws:// or wss://) and the shared token that it asks for."""
+    """Where a gateway listens (ws:// or wss://), the shared token that it asks for, the one that it gave."""
 
     url: str
-    token: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+    device_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """What a gateway says of itself. A new `boot_id` means that its memory of runs is gone."""
+    """What a gateway says of itself. A new `boot_id` means that its memory of runs is gone.
+
+    uptime: seconds that it has run for; 0 where it does not say. device_token: what it lets us in with later.
+    """
 
     boot_id: str
     tick_seconds: float
+    version: str | None = None
+    methods: frozenset[str] = frozenset()
+    uptime: float = 0.0
+    max_payload: int = _MAX_PAYLOAD
+    device_token: str | None = field(default=None, repr=False)
 
 
-def open_socket(address: Address, timeout: float) -> tuple[WebSocket, Hello]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Who connects, and what for: the scopes that are asked for."""
+
+    identity: Identity
+    guard: Guard
+    scopes: Sequence[str] = WORK
+
+
+class TokenRefusedError(GatewayRefusedError):
+    """The shared token is wrong, and the device's own may be right."""
+
+
+class NotPairedError(GatewayRefusedError):
+    """An operator has to approve this installation, or what it asks for; another try may find that done."""
+
+
+def open_socket(address: Address, client: Client, timeout: float) -> tuple[WebSocket, Hello]:
     """A socket that has said hello, within `timeout` seconds.
 
     Raises GatewayDownError (refused, starting, draining, silent) and GatewayRefusedError (token, protocol,
     scopes, pairing).
     """
     until = time.monotonic() + timeout
-    socket = _dial(address, timeout)
     try:
-        _expect_challenge(socket, until)
-        socket.send(request(_CONNECT_ID, "connect", _params(address)))
-        return socket, _hello(_expect_answer(socket, until))
+        return _open(address, client, until)
+    except TokenRefusedError:
+        if address.device_token is None or address.token is None:
+            raise
+        return _open(replace(address, token=None), client, until)
+
+
+def hang_up(socket: WebSocket) -> None:
+    """Close the descriptor, without a word to the other side."""
+    socket.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _open(address: Address, client: Client, until: float) -> tuple[WebSocket, Hello]:
+    socket = dial(address.url, client.guard, max(0.05, until - time.monotonic()))
+    try:
+        challenge = _expect_challenge(socket, until)
+        socket.send(request(_CONNECT_ID, "connect", _params(address, client, challenge)))
+        return socket, _hello(_expect_answer(socket, until), client)
     except (WebSocketException, OSError) as error:
         hang_up(socket)
         raise GatewayDownError(
@@ -70,58 +111,38 @@ def open_socket(address: Address, timeout: float) -> tuple[WebSocket, Hello]:
         raise
 
 
-def hang_up(socket: WebSocket) -> None:
-    """Close the descriptor, without a word to the other side."""
-    socket.shutdown()  # type: ignore[no-untyped-call]
-
-
-def _dial(address: Address, timeout: float) -> WebSocket:
-    try:
-        # A foreign Origin is refused by gateways, and websocket-client sends one unless told not to.
-        return create_connection(
-            address.url,
-            timeout=timeout,
-            suppress_origin=True,
-            enable_multithread=True,
-            skip_utf8_validation=True,  # a second a megabyte in plain Python; our parser validates
-        )
-    except WebSocketBadStatusException as error:
-        message = f"the gateway at {address.url} answered HTTP {error.status_code} instead of a WebSocket"
-        if error.status_code in _DOWN_STATUS:
-            raise GatewayDownError(message, retry_after=0.5) from error
-        raise GatewayRefusedError(message + "; check its address and the proxy before it") from error
-    except ValueError as error:
-        raise GatewayRefusedError(
-            f"the gateway's address {address.url!r} is no ws:// URL: {error}"
-        ) from error
-    except (WebSocketException, OSError) as error:
-        raise GatewayDownError(f"no gateway answers at {address.url}: {error}", retry_after=0.1) from error
-
-
-def _params(address: Address) -> dict[str, object]:
+def _params(address: Address, client: Client, challenge: Event) -> dict[str, object]:
+    auth = {"token": address.token} if address.token else {"deviceToken": address.device_token}
+    signed_at = number_of(challenge.payload, "ts")
     return {
         "minProtocol": _PROTOCOL,
         "maxProtocol": _PROTOCOL,
         "client": {
-            "id": "gateway-client",
+            "id": CLIENT_ID,
             "version": "1.0.0",
-            "platform": "linux",
-            "mode": "backend",
+            "platform": PLATFORM,
+            "mode": CLIENT_MODE,
             "displayName": "Celery Orchestrator",
         },
-        "role": "operator",
-        "scopes": list(_SCOPES),
+        "role": ROLE,
+        "scopes": list(client.scopes),
         # Without it every reader is sent every run's events.
         "caps": ["session-scoped-events"],
-        "auth": {"token": address.token},
+        "auth": {name: value for name, value in auth.items() if value},
+        "device": client.identity.proof(
+            scopes=client.scopes,
+            secret=address.token or address.device_token or "",
+            nonce=text_of(challenge.payload, "nonce"),
+            signed_at=int(time.time() * 1000 if signed_at is None else signed_at),
+        ),
     }
 
 
-def _expect_challenge(socket: WebSocket, until: float) -> None:
+def _expect_challenge(socket: WebSocket, until: float) -> Event:
     while True:
         frame = _receive(socket, until)
         if isinstance(frame, Event) and frame.name == "connect.challenge":
-            return
+            return frame
 
 
 def _expect_answer(socket: WebSocket, until: float) -> Response:
@@ -142,30 +163,55 @@ def _receive(socket: WebSocket, until: float) -> Response | Event | None:
     return parse(message)
 
 
-def _hello(answer: Response) -> Hello:
+def _hello(answer: Response, client: Client) -> Hello:
     if not answer.ok:
         raise _refusal(answer.fault or Fault(message="no reason given"))
     payload = answer.payload
     if text_of(payload, "type") != "hello-ok" or payload.get("protocol") != _PROTOCOL:
         raise GatewayRefusedError(
-            f"the gateway speaks protocol {payload.get('protocol')!r}; version {_PROTOCOL} is needed"
+            f"the gateway speaks protocol {str(payload.get('protocol'))[:40]}; version {_PROTOCOL} is needed"
         )
-    granted = mapping_of(payload, "auth").get("scopes")
-    missing = [scope for scope in _SCOPES if not isinstance(granted, list) or scope not in granted]
+    auth, policy, server = (mapping_of(payload, name) for name in ("auth", "policy", "server"))
+    _check_scopes(strings_of(auth, "scopes"), client)
+    tick = number_of(policy, "tickIntervalMs")
+    uptime = number_of(mapping_of(payload, "snapshot"), "uptimeMs")
+    return Hello(
+        boot_id=text_of(server, "bootId"),
+        tick_seconds=max(0.05, (tick or 30_000) / 1000),
+        version=text_of(server, "version")[:100] or None,
+        methods=frozenset(strings_of(mapping_of(payload, "features"), "methods")),
+        uptime=(uptime or 0) / 1000,
+        max_payload=int(number_of(policy, "maxPayload") or _MAX_PAYLOAD),
+        device_token=text_of(auth, "deviceToken") or None,
+    )
+
+
+def _check_scopes(granted: Sequence[str], client: Client) -> None:
+    missing = [scope for scope in client.scopes if scope not in granted]
     if missing:
         raise GatewayRefusedError(
-            f"the gateway granted no {', '.join(missing)}: it keeps the scopes of a shared token on loopback "
-            "only, else this client must be paired"
+            f"the gateway granted no {', '.join(missing)}: give it a token that may, or pair this installation "
+            f"with it (device {client.identity.id}; see `openclaw devices list` there)"
         )
-    tick = number_of(mapping_of(payload, "policy"), "tickIntervalMs")
-    return Hello(
-        boot_id=text_of(mapping_of(payload, "server"), "bootId"),
-        tick_seconds=max(0.05, (tick or 30_000) / 1000),
-    )
 
 
 def _refusal(fault: Fault) -> GatewayDownError | GatewayRefusedError:
     said = f"{fault.message} ({fault.reason})" if fault.reason else fault.message
     if fault.retryable or (fault.code == "UNAVAILABLE" and not fault.reason):
         return GatewayDownError(f"the gateway is not ready: {said}", retry_after=fault.retry_after or 0.5)
-    return GatewayRefusedError(f"the gateway refuses the connection: {said}")
+    message = f"the gateway refuses the connection: {said}"
+    if fault.reason == "PAIRING_REQUIRED":
+        return NotPairedError(f"{message}; {_approval(fault)}")
+    if fault.details.get("canRetryWithDeviceToken") is True:
+        return TokenRefusedError(message)
+    return GatewayRefusedError(message)
+
+
+def _approval(fault: Fault) -> str:
+    request_id = text_of(fault.details, "requestId")[:100] or "ID"
+    wish = (
+        "it asks for more than this installation was approved for"
+        if text_of(fault.details, "reason") == "scope-upgrade"
+        else "this installation is not paired with it"
+    )
+    return f"{wish}: approve it at the gateway with `openclaw devices approve {request_id}`"

@@ -4,12 +4,13 @@ Source: spec "gateway" §4, the table of final frames; "engine", Errors have a c
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from models.errors import ErrorCode
-from orchestrator.core.outcome import Failed, Outcome, StepError, Succeeded, Usage
+from orchestrator.core.agent_answer import answered
+from orchestrator.core.outcome import Failed, StepError, Succeeded, Usage
 from orchestrator.drivers.openclaw_frames import (
     Fault,
     Response,
@@ -18,17 +19,18 @@ from orchestrator.drivers.openclaw_frames import (
     objects_of,
     text_of,
 )
-from orchestrator.drivers.openclaw_prompt import json_object
 
 _MICROCENTS_PER_DOLLAR = 100_000_000
 _ABORTED = ("rpc", "stop")
 _RESTARTING = ("startup-sidecars", "gateway-restarting", "gateway-draining")
+_PUT_OFF = "new tasks are not accepted"
+_SPENT = "Pending input ownership ended"
 _NO_CREDIT = re.compile(
     r"\b402\b|insufficient (?:credit|quota|fund|balance)|credit balance|quota exceeded", re.I
 )
 
 
-def outcome(agent: str, answer: Response) -> Outcome:
+def outcome(agent: str, answer: Response) -> Succeeded | Failed:
     """Read a final frame. Success only where `ok` and status "ok"; one that makes no sense is VALIDATION."""
     if not answer.ok:
         return failed(*_fault_class(answer.fault or Fault()), details=_details(answer.fault))
@@ -55,6 +57,16 @@ def is_unavailable(fault: Fault | None) -> bool:
     )
 
 
+def never_began(said: str) -> bool:
+    """True for the end of a run that was accepted and then put off, since the gateway goes down."""
+    return _PUT_OFF in said
+
+
+def is_spent(said: str) -> bool:
+    """True where a gateway that crashed had queued a run under this key: it begins none under it any more."""
+    return _SPENT in said
+
+
 def failed(code: ErrorCode, message: str, *, details: Any = None, transient: bool | None = None) -> Failed:
     """A failure of a class, its message kept to a size that a log line takes."""
     return Failed(error=StepError.of(code, message[:2000], details=details, transient=transient))
@@ -65,34 +77,42 @@ def aborted() -> Failed:
     return failed(ErrorCode.CANCELLED, "the agent's run was aborted at the gateway")
 
 
-def answer_of(text: str, usage: Usage) -> Succeeded:
-    """A step's output {text, output, usage, model}; `output` is the JSON object in the text, or null."""
-    return Succeeded(
-        output={
-            "text": text,
-            "output": json_object(text),
-            "usage": _shown(usage),
-            "model": usage.model,
-        },
-        usage=usage,
-    )
-
-
 def usage_of(agent: str, model: Mapping[str, Any], usage: Mapping[str, Any], dollars: float | None) -> Usage:
     """Tokens and cost; what the gateway does not say stays unknown. `model` holds provider and model."""
     tokens_in = [number_of(usage, key) for key in ("input", "cacheRead", "cacheWrite")]
     counted = [tokens for tokens in tokens_in if tokens is not None]
     out = number_of(usage, "output")
     total = sum(counted) + (out or 0)
+    if total == 0:  # no call to a model costs nothing: its provider did not say
+        counted, out, tokens_in = [], None, [None, None, None]
     # A model that the gateway has no price for costs 0 there, with tokens that somebody pays.
-    unknown = dollars is None or (dollars == 0 and total > 0)
+    unknown = dollars is None or dollars == 0
     names = [text_of(model, "provider"), text_of(model, "model")]
     return Usage(
         agent=agent,
         model="/".join(name for name in names if name) or None,
         tokens_in=int(sum(counted)) if counted else None,
         tokens_out=None if out is None else int(out),
+        cached_in=None if tokens_in[1] is None else int(tokens_in[1]),
         cost_microcents=None if unknown else round(Decimal(str(dollars)) * _MICROCENTS_PER_DOLLAR),
+    )
+
+
+def summed(usages: Sequence[Usage]) -> Usage:
+    """What the calls of a run used together; unknown where one of them is. `model` is the last one's."""
+
+    def total(values: Sequence[int | None]) -> int | None:
+        known = [value for value in values if value is not None]
+        return sum(known) if known and len(known) == len(values) else None
+
+    last = usages[-1]
+    return Usage(
+        agent=last.agent,
+        model=last.model,
+        tokens_in=total([usage.tokens_in for usage in usages]),
+        tokens_out=total([usage.tokens_out for usage in usages]),
+        cached_in=total([usage.cached_in for usage in usages]),
+        cost_microcents=total([usage.cost_microcents for usage in usages]),
     )
 
 
@@ -102,7 +122,7 @@ def cost_of(usage: Mapping[str, Any]) -> float | None:
     return None if dollars is None or dollars > 1_000_000 else dollars
 
 
-def _succeeded(agent: str, result: Mapping[str, Any]) -> Outcome:
+def _succeeded(agent: str, result: Mapping[str, Any]) -> Succeeded | Failed:
     payloads = result.get("payloads")
     if not isinstance(payloads, list):
         return failed(ErrorCode.VALIDATION, "the gateway answered ok with no result in it")
@@ -115,7 +135,7 @@ def _succeeded(agent: str, result: Mapping[str, Any]) -> Outcome:
     if dollars is None:
         dollars = cost_of({"cost": {"total": meta.get("costUsd")}})
     text = "\n".join(part for part in texts if part)
-    return answer_of(text, usage_of(agent, meta, usage, dollars))
+    return answered(text, usage_of(agent, meta, usage, dollars))
 
 
 def _fault_class(fault: Fault) -> tuple[ErrorCode, str]:
@@ -146,11 +166,3 @@ def _said(answer: Response) -> str:
     payloads = objects_of(mapping_of(answer.payload, "result"), "payloads")
     said = " ".join(text_of(entry, "text") for entry in payloads).strip()
     return f": {said}" if said else ""
-
-
-def _shown(usage: Usage) -> dict[str, Any]:
-    return {
-        "tokens_in": usage.tokens_in,
-        "tokens_out": usage.tokens_out,
-        "cost_microcents": usage.cost_microcents,
-    }

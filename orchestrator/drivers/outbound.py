@@ -120,13 +120,14 @@ def _failure(request: HttpRequest, error: Exception, dial: Dial) -> Failed | Can
     shown = f"{request.method} {request.url.partition('?')[0]}"
     late = isinstance(error, LateError | SlowError | TimeoutError) or dial.was_cut
     if late and not isinstance(error, DeniedError):
-        return _failed(ErrorCode.TIMEOUT, f"{shown} got no answer in time")
+        return _failed(ErrorCode.TIMEOUT, f"{shown} got no answer in time", dial)
     if isinstance(error, DeniedError):
         return _failed(ErrorCode.POLICY_DENIED, str(error))
     if isinstance(error, UnreachableError | HTTPError | OSError):
-        return _failed(ErrorCode.NETWORK, f"{shown} failed: {error}")
+        return _failed(ErrorCode.NETWORK, f"{shown} failed: {error}", dial)
     return _failed(ErrorCode.VALIDATION, f"the request can't be sent: {error}")
 
 
-def _failed(code: ErrorCode, message: str) -> Failed:
-    return Failed(error=StepError.of(code, message))
+def _failed(code: ErrorCode, message: str, dial: Dial | None = None) -> Failed:
+    unreached = dial is not None and not dial.connected
+    return Failed(error=StepError.of(code, message, details={"reached": False} if unreached else None))

@@ -24,6 +24,12 @@ class Final:
     meta: Mapping[str, Any] | None = None
 
     @property
+    def output_tokens(self) -> int | None:
+        """None: unknown."""
+        usage = (self.meta or {}).get("usage")
+        return None if usage is None else usage["output"]
+
+    @property
     def summary(self) -> str:
         return str(self.error["message"] if self.error else self.payload["summary"])
 
@@ -34,7 +40,7 @@ class Final:
         found: dict[str, Any] = {"runId": self.payload["runId"], "status": "error" if reason else status}
         if reason:
             found["stopReason"] = reason
-        if self.error or (status == "error"):
+        if not reason and status != "ok":
             found["error"] = self.summary
         if self.text is not None:
             disposition = "visible" if self.text else "empty"
@@ -42,11 +48,15 @@ class Final:
         return found
 
 
-def succeeded(run_id: str, message: str, text: str, script: Script, duration_ms: int) -> Final:
-    """An answer with its usage."""
-    model = {"provider": _PROVIDER, "model": script.model or _MODEL}
+def succeeded(
+    run_id: str, session_id: str, message: str, text: str, script: Script, duration_ms: int
+) -> Final:
+    """An answer with its usage. An empty one, or the word NO_REPLY, is no answer."""
+    if text in ("", "NO_REPLY"):
+        return empty(run_id)
+    model = model_of(script)
     usage = _usage(message, text, script)
-    agent_meta: dict[str, Any] = dict(model)
+    agent_meta: dict[str, Any] = model | {"sessionId": session_id}
     if usage is not None:
         agent_meta |= {"usage": usage, "costUsd": usage["cost"]["total"]}
     meta = {
@@ -78,6 +88,11 @@ def model_failed(run_id: str, message: str) -> Final:
     )
 
 
+def draining(run_id: str) -> Final:
+    """The gateway ends, and the run had not begun."""
+    return model_failed(run_id, "Gateway is draining; new tasks are not accepted")
+
+
 def empty(run_id: str) -> Final:
     """The model said nothing: ok, and yet an error."""
     return Final(
@@ -87,7 +102,7 @@ def empty(run_id: str) -> Final:
 
 
 def timed_out(run_id: str) -> Final:
-    """The run's time was over; its text is an apology."""
+    """The run's time was over; its text is an apology, no output."""
     payload = _ended(run_id, "timeout", "aborted", "Request timed out before a response was generated.")
     return Final(
         ledger="timed_out",
@@ -110,6 +125,24 @@ def _ended(run_id: str, status: str, summary: str, text: str) -> dict[str, Any]:
         "summary": summary,
         "result": {"payloads": [{"text": text, "mediaUrl": None, "isError": True}], "meta": {}},
     }
+
+
+def model_of(script: Script) -> dict[str, str]:
+    """Provider and model; a scripted "openai/gpt-4o" names both."""
+    named = script.model or _MODEL
+    provider, model = named.split("/", 1) if "/" in named else (_PROVIDER, named)
+    return {"provider": provider, "model": model}
+
+
+def name_of(meta: Mapping[str, Any]) -> str:
+    """A model in one word, as it was scripted."""
+    return str(meta["model"] if meta["provider"] == _PROVIDER else f"{meta['provider']}/{meta['model']}")
+
+
+def output_tokens(script: Script, text: str, said: int) -> int | None:
+    """The tokens of the first `said` characters of an answer; None: unknown."""
+    usage = _usage("", text, script)
+    return None if usage is None else int(usage["output"] * said // max(1, len(text)))
 
 
 def _usage(message: str, text: str, script: Script) -> dict[str, Any] | None:

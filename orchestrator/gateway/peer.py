@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from orchestrator.gateway.ledger import now_ms
-from orchestrator.gateway.login import Login, log_in
-from orchestrator.gateway.refusal import RefusalError, starting
+from orchestrator.gateway.database import now_ms
+from orchestrator.gateway.login import Login
+from orchestrator.gateway.refusal import RefusalError, invalid
 
 _BEFORE_HELLO = 64 << 10
 _BACKLOG = 10_000
@@ -21,9 +21,9 @@ _LAST_WORDS = 0.2
 class House(Protocol):
     """What a peer needs of its server."""
 
-    token: str
     connect_timeout: float
-    starting: bool
+
+    def log_in(self, params: Any, *, nonce: str, origin: str | None) -> Login: ...
 
     def hello(self, login: Login) -> dict[str, Any]: ...
 
@@ -31,11 +31,12 @@ class House(Protocol):
 
 
 class _BadFrameError(Exception):
-    """Ends the socket; `code` and reason of the close."""
+    """No request. Before hello it ends the socket: `code` and reason of the close. `id_`: what it is answered by."""
 
-    def __init__(self, code: int, reason: str) -> None:
+    def __init__(self, code: int, reason: str, id_: str | None = None) -> None:
         super().__init__(reason)
         self.code = code
+        self.id_ = id_
 
 
 class Peer:
@@ -44,7 +45,6 @@ class Peer:
     def __init__(self, socket: ServerConnection, house: House) -> None:
         self.login: Login | None = None
         self.sessions: set[str] = set()
-        self.conn_id = str(uuid.uuid4())
         self._socket = socket
         self._house = house
         self._out: asyncio.Queue[str | bytes] = asyncio.Queue()
@@ -67,10 +67,17 @@ class Peer:
             for task in (writer, *self._tasks):
                 task.cancel()
 
-    def event(self, name: str, payload: Mapping[str, Any]) -> None:
-        """Send an event, numbered for this connection."""
+    def hears(self, event: str, session_key: str) -> bool:
+        """Whether it is told of an event of a session."""
+        if self.login is None or not self.login.may("operator.read"):
+            return False
+        scoped = "session-scoped-events" in self.login.caps
+        return not scoped or event == "task" or session_key in self.sessions
+
+    def event(self, name: str, payload: str) -> None:
+        """Send an event, numbered for this connection. `payload` is JSON, made once for all who hear it."""
         self._seq += 1
-        self._send({"type": "event", "event": name, "payload": payload, "seq": self._seq})
+        self._queue(f'{{"type": "event", "event": "{name}", "payload": {payload}, "seq": {self._seq}}}')
 
     def respond(
         self, id_: str, payload: Mapping[str, Any], *, ok: bool = True, error: Mapping[str, Any] | None = None
@@ -100,12 +107,13 @@ class Peer:
         """Let answers that are due go out, say why it ends, close."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_LAST_WORDS)
-        self.event("shutdown", {"reason": reason})
+        self.event("shutdown", json.dumps({"reason": reason}))
         await self._flush()
         await self._socket.close(code, reason)
 
     async def _greet(self) -> None:
-        payload = {"nonce": str(uuid.uuid4()), "ts": now_ms(), "capabilities": []}
+        nonce = str(uuid.uuid4())
+        payload = {"nonce": nonce, "ts": now_ms(), "capabilities": []}
         self._send({"type": "event", "event": "connect.challenge", "payload": payload})
         try:
             async with asyncio.timeout(self._house.connect_timeout):
@@ -116,27 +124,35 @@ class Peer:
             raise _BadFrameError(1009, "frame too large before connect")
         id_, method, params = _request(message)
         if method != "connect":
-            raise _BadFrameError(1008, "connect must be the first request")
-        self._log_in(id_, params)
+            refusal = invalid("invalid handshake: first request must be connect")
+            self.refuse(id_, refusal)
+            raise _BadFrameError(1008, str(refusal))
+        self._log_in(id_, params, nonce)
 
-    def _log_in(self, id_: str, params: Any) -> None:
+    def _log_in(self, id_: str, params: Any, nonce: str) -> None:
         headers = self._socket.request.headers if self._socket.request else {}
         try:
-            if self._house.starting:
-                raise starting()
-            self.login = log_in(params, token=self._house.token, origin=headers.get("Origin"))
+            self.login = self._house.log_in(params, nonce=nonce, origin=headers.get("Origin"))
         except RefusalError as error:
             self.refuse(id_, error)
             raise _BadFrameError(error.close or 1008, str(error)) from error
         self.respond(id_, self._house.hello(self.login))
 
     def _take(self, message: str | bytes) -> None:
-        id_, method, params = _request(message)
+        try:
+            id_, method, params = _request(message)
+        except _BadFrameError as error:
+            if error.id_ is not None:
+                self.refuse(error.id_, invalid(f"{error}: a request has the type req, an id and a method"))
+            return
         self.spawn(self._house.answer(self, id_, method, params))
 
     def _send(self, frame: Mapping[str, Any]) -> None:
+        self._queue(json.dumps(frame))
+
+    def _queue(self, message: str) -> None:
         if self._out.qsize() < _BACKLOG:
-            self._out.put_nowait(json.dumps(frame))
+            self._out.put_nowait(message)
         else:
             self.cut()
 
@@ -169,5 +185,6 @@ def _request(message: str | bytes) -> tuple[str, str, Any]:
         or not isinstance(frame.get("id"), str)
         or not isinstance(frame.get("method"), str)
     ):
-        raise _BadFrameError(1008, "invalid request frame")
+        id_ = frame.get("id") if isinstance(frame, dict) else None
+        raise _BadFrameError(1008, "invalid request frame", id_ if isinstance(id_, str) else None)
     return frame["id"], frame["method"], frame.get("params", {})

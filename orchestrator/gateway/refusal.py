@@ -38,6 +38,14 @@ def invalid(message: str, **details: Any) -> RefusalError:
     return RefusalError("INVALID_REQUEST", message, details=details or None)
 
 
+def missing_scope(scope: str | None) -> RefusalError:
+    return RefusalError(
+        "FORBIDDEN",
+        f"missing scope: {scope}",
+        details={"code": "MISSING_SCOPE", "missingScope": scope, "requiredScopes": [scope]},
+    )
+
+
 def starting() -> RefusalError:
     return RefusalError(
         "UNAVAILABLE",

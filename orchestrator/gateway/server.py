@@ -1,11 +1,11 @@
 """The gateway's server: one boot of it, from listening to the last close. Source: spec "gateway" §2 to §4."""
 
 import asyncio
-import os
+import json
 import socket
+import sqlite3
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -13,26 +13,25 @@ from websockets.asyncio.server import Server as Sockets
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from orchestrator.gateway.ledger import Interrupted, Ledger, now_ms
-from orchestrator.gateway.login import PROTOCOL, Login
+from orchestrator.gateway.agent_methods import AgentMethods, device_table
+from orchestrator.gateway.agents import Agents
+from orchestrator.gateway.database import now_ms
+from orchestrator.gateway.events import Events
+from orchestrator.gateway.files import Files
+from orchestrator.gateway.hello import MAX_PAYLOAD, hello
+from orchestrator.gateway.ledger import Ledger
+from orchestrator.gateway.login import Login, log_in
 from orchestrator.gateway.methods import Methods
+from orchestrator.gateway.options import Options
+from orchestrator.gateway.pairing import Devices
 from orchestrator.gateway.peer import Peer
+from orchestrator.gateway.player import Player
+from orchestrator.gateway.refusal import starting
+from orchestrator.gateway.resumes import Resumes
+from orchestrator.gateway.run_methods import RunMethods
 from orchestrator.gateway.runs import Runs
-
-_MAX_PAYLOAD = 26_214_400
-_MAX_BUFFERED = 52_428_800
-_EVENTS = ["agent", "connect.challenge", "shutdown", "task", "tick"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a gateway behaves. Durations in seconds; `most`: runs at once, over all sessions."""
-
-    token: str = field(repr=False)
-    most: int = max(8, 4 * (os.cpu_count() or 1))
-    tick: float = 30.0
-    connect_timeout: float = 15.0
-    resume_after: float = 2.0
+from orchestrator.gateway.session_methods import SessionMethods
+from orchestrator.gateway.sessions import Sessions
 
 
 def listen(port: int) -> socket.socket:
@@ -46,83 +45,95 @@ def listen(port: int) -> socket.socket:
 
 
 class Server:
-    """One boot. Its memory of runs goes with it; the ledger stays."""
+    """One boot. Its memory of runs goes with it; the database stays."""
 
-    def __init__(self, ledger: Ledger, options: Options) -> None:
-        self.token = options.token
+    def __init__(self, database: sqlite3.Connection, options: Options) -> None:
         self.connect_timeout = options.connect_timeout
         self.starting = False
         self.boot_id = str(uuid.uuid4())
         self._options = options
-        self._ledger = ledger
-        self._runs = Runs(ledger, most=options.most, announce=self._announce)
-        self._methods = Methods(self._runs, ledger)
+        self._ledger = Ledger(database)
+        self._devices = Devices(database, manual=options.pairing == "manual")
+        agents = Agents(database, known_only=options.known_agents_only, create_delay=options.create_delay)
+        sessions, files = Sessions(database), Files(database)
+        events = Events(self._ledger, self._announce)
+        player = Player(files, events, options.die)
+        self._runs = Runs(self._ledger, sessions, agents, player, events, most=options.most)
+        self._resumes = Resumes(self._runs.resume, options.resume_after)
+        self._methods = Methods(
+            agents,
+            RunMethods(self._runs, tasks_execute=options.tasks_execute).table(),
+            SessionMethods(self._runs, self._ledger, sessions, self._resumes.forget).table(),
+            AgentMethods(agents, files).table(),
+            device_table(self._devices),
+        )
         self._peers: set[Peer] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._ticking: asyncio.Task[None] | None = None
         self._began = now_ms()
         self._sockets: Sockets | None = None
-
-    async def start(self, listener: socket.socket) -> None:
-        """Serve on a socket that listens already."""
-        for interrupted in self._ledger.recover():
-            self._spawn(self._resume(interrupted))
-        self._sockets = await serve(
-            self._serve,
-            sock=listener,
-            process_request=self._before_upgrade,
-            max_size=_MAX_PAYLOAD,
-            compression=None,
-            ping_interval=25,
-            ping_timeout=25,
-            close_timeout=1,
-        )
-        self._spawn(self._tick())
-
-    async def stop(self, grace: float = 5.0) -> None:
-        """Take nothing new, let runs end within `grace`, tell everybody, close."""
-        self._methods.draining = True
-        await self._runs.drain(grace)
-        await asyncio.gather(*(peer.leave(1012, "service restart") for peer in self._peers))
-        for task in self._tasks:
-            task.cancel()
-        if self._sockets is not None:
-            self._sockets.close()
-            await self._sockets.wait_closed()
-
-    def hello(self, login: Login) -> dict[str, Any]:
-        """The hello-ok of a login."""
-        return {
-            "type": "hello-ok",
-            "protocol": PROTOCOL,
-            "server": {
-                "version": "local",
-                "buildId": "local",
-                "bootId": self.boot_id,
-                "connId": str(uuid.uuid4()),
-            },
-            "features": {"methods": self._methods.names(), "events": _EVENTS, "capabilities": []},
-            "snapshot": {
-                "presence": [],
-                "health": {"ok": True},
-                "stateVersion": {"presence": 0, "health": 0},
-                "uptimeMs": now_ms() - self._began,
-                "sessionDefaults": {"defaultAgentId": "main", "mainKey": "main"},
-            },
-            "auth": {"method": "token", "role": "operator", "scopes": list(login.scopes)},
-            "policy": {
-                "maxPayload": _MAX_PAYLOAD,
-                "maxBufferedBytes": _MAX_BUFFERED,
-                "tickIntervalMs": int(self._options.tick * 1000),
-            },
-        }
 
     @property
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._peers)
 
+    async def start(self, listener: socket.socket) -> None:
+        """Serve on a socket that listens already."""
+        for interrupted in self._ledger.recover():
+            self._resumes.plan(interrupted)
+        self._sockets = await serve(
+            self._serve,
+            sock=listener,
+            process_request=self._before_upgrade,
+            max_size=MAX_PAYLOAD,
+            compression=None,
+            ping_interval=self._options.ping,
+            ping_timeout=self._options.ping,
+            close_timeout=1,
+        )
+        self._ticking = asyncio.create_task(self._tick())
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Take nothing new, let runs end within `grace`, tell everybody, close."""
+        self._methods.draining = True
+        await self._runs.drain(grace)
+        await asyncio.gather(*(peer.leave(1012, "service restart") for peer in self._peers))
+        await self._close()
+
+    async def kill(self) -> None:
+        """End as kill -9 would: no word to anybody, and what ran stays open in the ledger."""
+        for peer in tuple(self._peers):
+            peer.cut()
+        await self._runs.forsake()
+        await self._close()
+
+    def hello(self, login: Login) -> dict[str, Any]:
+        """The hello-ok of a login."""
+        return hello(
+            login,
+            boot_id=self.boot_id,
+            methods=self._methods.names(),
+            uptime_ms=now_ms() - self._began,
+            tick=self._options.tick,
+            draining=self._methods.draining,
+        )
+
+    def log_in(self, params: Any, *, nonce: str, origin: str | None) -> Login:
+        """Judge a connect request. Raises RefusalError."""
+        if self.starting:
+            raise starting()
+        return log_in(params, token=self._options.token, devices=self._devices, nonce=nonce, origin=origin)
+
     async def answer(self, peer: Peer, id_: str, method: str, params: Any) -> None:
         await self._methods.answer(peer, id_, method, params)
+
+    async def _close(self) -> None:
+        self._resumes.stop()
+        if self._ticking is not None:
+            self._ticking.cancel()
+        if self._sockets is not None:
+            self._sockets.close()
+            await self._sockets.wait_closed()
 
     async def _serve(self, connection: ServerConnection) -> None:
         peer = Peer(connection, self)
@@ -133,36 +144,28 @@ class Server:
             self._peers.discard(peer)
 
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
-        if request.path in ("/healthz", "/readyz"):
+        if request.path == "/healthz":
+            return connection.respond(HTTPStatus.OK, "ok\n")
+        if request.path == "/readyz" and not (self.starting or self._methods.draining):
             return connection.respond(HTTPStatus.OK, "ok\n")
         if "X-Forwarded-For" in request.headers:
             return connection.respond(HTTPStatus.FORBIDDEN, "proxy_attribution_required\n")
-        if self._methods.draining:
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "gateway draining\n")
+        if request.path == "/readyz" or self._methods.draining:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "gateway starting or draining\n")
         return None
 
     def _announce(self, event: str, session_key: str, payload: Mapping[str, Any]) -> None:
         """To every reader; those who asked for it get only tasks and the sessions they named."""
+        text = None
         for peer in self._peers:
-            login = peer.login
-            if login is None or not login.may("operator.read"):
-                continue
-            scoped = "session-scoped-events" in login.caps
-            if not scoped or event == "task" or session_key in peer.sessions:
-                peer.event(event, payload)
+            if peer.hears(event, session_key):
+                text = text or json.dumps(payload)
+                peer.event(event, text)
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self._options.tick)
+            text = json.dumps({"ts": now_ms()})
             for peer in self._peers:
                 if peer.login is not None:
-                    peer.event("tick", {"ts": now_ms()})
-
-    async def _resume(self, interrupted: Interrupted) -> None:
-        await asyncio.sleep(self._options.resume_after)
-        self._runs.resume(interrupted)
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+                    peer.event("tick", text)

@@ -1,29 +1,26 @@
-"""The `agent` node: one step of work by an agent over its gateway.
+"""The `agent` node: one step of work by an agent, by name or by what it can do.
 
-Source: spec "definition", Node types and Outputs; "gateway" §4, Sessions and Idempotency.
+Source: spec "definition", Node types and Outputs; "gateway" §4, Sessions.
 """
 
-import hashlib
-import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from models.errors import ErrorCode, InvalidError
 from orchestrator.core.nodetype import Field, FieldKind, NodeType
-from orchestrator.core.outcome import Failed, Outcome, StepError
-from orchestrator.ports import Dispatch, Earlier, Parts, StepContext
+from orchestrator.core.outcome import Again, Failed, Outcome, StepError, Succeeded
+from orchestrator.core.routing import Wanted
+from orchestrator.ports import Parked, Parts, StepContext, Task
 
-_AGENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _TASK_FIELDS = ("title", "description", "priority", "tags")
-_NOT_IN_KEYS = re.compile(r"[^a-z0-9._-]+")
+_LONGEST = 255
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    title: str
-    description: str
-    priority: str | None
-    tags: tuple[str, ...]
+def _mistakes(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "agent" in fields:
+        for name in ("role", "capabilities"):
+            if name in fields:
+                yield f"/{name}", f"agent names the agent already; leave out agent, or {name}"
 
 
 class AgentHandler:
@@ -32,66 +29,67 @@ class AgentHandler:
     TYPE: ClassVar[NodeType] = NodeType(
         type="agent",
         fields=(
-            Field(name="agent", kind=FieldKind.STRING, required=True),
+            Field(name="agent", kind=FieldKind.STRING),
+            Field(name="role", kind=FieldKind.STRING),
+            Field(name="capabilities", kind=FieldKind.LIST),
             Field(name="task", kind=FieldKind.OBJECT, keys=_TASK_FIELDS),
             Field(name="session", kind=FieldKind.STRING),
         ),
+        one_of=(("agent", "role", "capabilities"),),
         slow=True,
         cost_cents=1,
         shape=("([", "])"),
+        mistakes=_mistakes,
     )
 
     def __init__(self, parts: Parts) -> None:
-        self._gateway = parts.gateway
+        self._agents = parts.agents
 
     def execute(self, ctx: StepContext) -> Outcome:
-        """Dispatch the attempt and wait for its end."""
+        """Have the attempt done; it parks where that takes long."""
         try:
-            agent, task = _agent(ctx), _task(ctx)
+            wanted, task, session = _wanted(ctx.fields), task_of(ctx), _session(ctx.fields)
         except InvalidError as error:
             return Failed(error=StepError.of(ErrorCode.VALIDATION, str(error)))
-        return self._gateway.dispatch(
-            Dispatch(
-                agent=agent,
-                session_key=_session_key(ctx, agent, ctx.attempt),
-                idempotency_key=_idempotency_key(ctx, ctx.attempt),
-                title=task.title,
-                description=task.description,
-                input=ctx.input,
-                priority=task.priority,
-                tags=task.tags,
-                deadline=ctx.deadline,
-                cancelled=ctx.cancelled,
-                earlier=tuple(
-                    Earlier(
-                        session_key=_session_key(ctx, agent, number),
-                        idempotency_key=_idempotency_key(ctx, number),
-                    )
-                    for number in ctx.lost
-                ),
-            )
-        )
+        return self._agents.dispatch(ctx, wanted, task, session)
+
+    def answer(self, parked: Parked) -> Succeeded | Failed | Again | None:
+        """What became of an attempt that waits. Raises UnavailableError when the gateway does not say."""
+        return self._agents.answer(parked)
 
     def stop_data(self, ctx: StepContext) -> dict[str, Any]:
-        """What `stop` needs to end this attempt, as JSON. Raises InvalidError for bad fields."""
-        return {
-            "session_key": _session_key(ctx, _agent(ctx), ctx.attempt),
-            "idempotency_key": _idempotency_key(ctx, ctx.attempt),
-        }
+        """What `stop` needs to end this attempt."""
+        return {"run_id": ctx.run_id, "no": ctx.no, "attempt": ctx.attempt}
 
     def stop(self, data: dict[str, Any]) -> None:
-        """End the attempt at its gateway. Raises OrchestratorError when that can't be reached."""
-        self._gateway.stop(data["session_key"], data["idempotency_key"])
+        """End the attempt where it was sent. Raises OrchestratorError when that can't be reached."""
+        self._agents.stop(data["run_id"], data["no"], data["attempt"])
 
 
-def _agent(ctx: StepContext) -> str:
-    name = ctx.fields["agent"]
-    if not isinstance(name, str) or not _AGENT.fullmatch(name.lower()):
-        raise InvalidError(f"agent {name!r} is no name: write letters, digits, - and _, 64 at most")
-    return name.lower()
+def _wanted(fields: Mapping[str, Any]) -> Wanted:
+    capabilities = fields.get("capabilities") or []
+    if not isinstance(capabilities, list):
+        raise InvalidError("capabilities is no list of names")
+    agent, role = fields.get("agent"), fields.get("role")
+    return Wanted(
+        agent=None if agent is None else _name("agent", agent).lower(),
+        role=None if role is None else _name("role", role),
+        capabilities=tuple(sorted({_name("capabilities", capability) for capability in capabilities})),
+    )
 
 
-def _task(ctx: StepContext) -> _Task:
+def _session(fields: Mapping[str, Any]) -> str:
+    return _name("session", fields.get("session") or "attempt")
+
+
+def _name(field: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST:
+        raise InvalidError(f"{field} {value!r} is no name: write 1 to {_LONGEST} characters")
+    return value
+
+
+def task_of(ctx: StepContext) -> Task:
+    """What a step tells its agent. Raises InvalidError."""
     given = ctx.fields.get("task") or {}
     unknown = sorted(set(given) - set(_TASK_FIELDS))
     if unknown:
@@ -100,7 +98,7 @@ def _task(ctx: StepContext) -> _Task:
     if not isinstance(tags, list):
         raise InvalidError("task.tags is no list of strings")
     priority = given.get("priority")
-    return _Task(
+    return Task(
         title=_text("title", given.get("title") or ctx.node_id),
         description=_text("description", given.get("description") or ""),
         priority=None if priority is None else _text("priority", priority),
@@ -112,27 +110,3 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise InvalidError(f"task.{name} is no string")
     return str(value)
-
-
-def _session_key(ctx: StepContext, agent: str, attempt: int) -> str:
-    """`agent:<agent>:wf-<run>-…`, in lower case, as gateways make it anyway."""
-    run = f"agent:{agent}:wf-{ctx.run_id.lower()}"
-    match ctx.fields.get("session") or "attempt":
-        case "attempt":
-            return f"{run}-{_slug(ctx.path)}-a{attempt}"
-        case "run":
-            return run
-        case name:
-            return f"{run}-session-{_slug(str(name))}"
-
-
-def _slug(text: str) -> str:
-    """`text` as a part of a session key; where that changes it, a digest keeps it apart from others."""
-    slug = _NOT_IN_KEYS.sub("-", text.lower())
-    return slug if slug == text else f"{slug}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _idempotency_key(ctx: StepContext, attempt: int) -> str:
-    """One for each attempt, since gateways keep errors under it too; one gateway serves many workspaces."""
-    own = ctx.idempotency_key.startswith(ctx.run_id)
-    return f"{ctx.idempotency_key if own else f'{ctx.workspace_id}:{ctx.idempotency_key}'}:{attempt}"

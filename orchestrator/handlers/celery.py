@@ -22,6 +22,8 @@ OWN_TASKS = "orchestrator."
 _DEFAULT_QUEUE = "celery"  # where a plain Celery application listens
 _TIMEOUT = 600.0
 _FIRST_LOOK = 0.1
+# What Celery stores in the place of a result when its worker could not send the wake that we link to the task.
+_UNTOLD = ("kombu.exceptions", "OperationalError")
 _LONGEST_ID = 155  # bytes: the column of Celery's result tables; an AMQP correlation id may have 255
 
 
@@ -153,4 +155,5 @@ def _outcome(task_id: str, found: ForeignValue | ForeignError | None) -> Succeed
         case ForeignError(name=name, module=module, message=message):
             details = {"class": name, "module": module, "message": message, "task_id": task_id}
             said = f"{name}: {message}" if message else name
-            return Failed(error=StepError.of(ErrorCode.TOOL_FAILED, said, details=details, transient=True))
+            code = ErrorCode.NETWORK if (module, name) == _UNTOLD else ErrorCode.TOOL_FAILED
+            return Failed(error=StepError.of(code, said, details=details, transient=True))

@@ -9,12 +9,16 @@ SCOPES = ("read", "operate", "define", "admin", "agent")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """The key that makes a call. `admin` among `scopes` implies every other scope."""
+    """The key that makes a call. `admin` among `scopes` implies every other scope.
+
+    agent_id: the agent that the key belongs to, and acts for alone.
+    """
 
     workspace_id: str
     key_id: str
     scopes: frozenset[str]
     name: str
+    agent_id: str | None = None
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes or "admin" in self.scopes

@@ -14,9 +14,9 @@ from models.errors import OrchestratorError
 from models.moves import Decision, Move, Moved, Target, Transition, Transitioned
 from models.queries import runs, steps, transitions
 from models.queries.runs import RunInfo
-from models.states import RunStatus, StepStatus
-from orchestrator.core import skips, values
-from orchestrator.core.effects import Arrange, Effect, Message, Wave
+from models.states import OPEN, RunStatus, StepStatus
+from orchestrator.core import skips
+from orchestrator.core.effects import Effect, Message, Wave
 from orchestrator.core.outcome import StepError
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import Counters
@@ -28,15 +28,16 @@ from orchestrator.services import (
     containers,
     counting,
     data,
+    deadlines,
+    degrading,
     inline,
     lanes,
+    run_ends,
     stopping,
-    telling,
 )
 from orchestrator.services.deps import Deps
 
 INLINE_LIMIT = 100
-_OPEN = ("running", "paused")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +59,7 @@ class Advance:
     inlined: int = 0
     open_steps: int = -1
     paused: bool = False
+    undoing: bool = False
     stopped: bool = False
     held: bool = False
     todo: deque[Transitioned] = field(default_factory=deque)
@@ -93,46 +95,55 @@ class Advance:
         if result is not None:
             self.todo.append(result)
 
-    def requeue(self, move: Move, decisions: tuple[Decision, ...] = ()) -> bool:
-        """A step goes back to the queue, and out again by a message of its own. False on a lost race."""
-        if not self.start(Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=_OPEN)):
-            return False
-        node = self.plan.at(move.no)
-        self.queued[move.no] = Target(
-            no=move.no,
-            path=self.moved[0].path,
-            attempt=self.moved[0].attempt,
-            queue=node.queue,
+    def queue(self, moved: Moved) -> None:
+        """A step that was queued goes out by a message of its own."""
+        self.queued[moved.no] = Target(
+            no=moved.no,
+            path=moved.path,
+            attempt=moved.attempt,
+            queue=self.plan.at(moved.no).queue,
             in_chord=False,
             verdict="queued",
-            live_in=self.moved[0].live_in,
+            live_in=moved.live_in,
         )
+
+    def requeue(self, move: Move, decisions: tuple[Decision, ...] = ()) -> bool:
+        """A step goes back to the queue, and out again by a message of its own. False on a lost race."""
+        if not self.start(Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=OPEN)):
+            return False
+        self.queue(self.moved[0])
         return True
 
     def fail(self, node: PlanNode, move: Move, decisions: tuple[Decision, ...], error: StepError) -> bool:
-        """A step that failed for good: its error edges take it, or the run fails. False on a lost race."""
-        if node.error_port:
+        """A step that failed for good: it is degraded, its error edges take it, or the run fails.
+
+        False on a lost race.
+        """
+        instead = degrading.instead(self, node, move, decisions, error)
+        if instead is not None:
+            return self.start(instead)
+        if node.error_port or node.undoes is not None:
             return self.start(
-                Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=_OPEN)
+                Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=OPEN)
             )
         if self.plan.branch(node.no):
             return container_ends.fail_in_branch(self, node, move, decisions, error)
-        failure = run_error(error, node.id)
+        failure = run_ends.run_error(error, node.id)
         if self.plan.on_failure == "fail_fast":
             return self._fail_fast(move, failure)
         return self.start(
-            Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=_OPEN, error=failure)
+            Transition(run_id=self.info.id, moves=(move,), decisions=decisions, while_=OPEN, error=failure)
         )
 
     def _fail_fast(self, move: Move, failure: dict[str, Any]) -> bool:
         """Nothing new starts: the targets are not told, they are skipped with all the rest."""
-        result = self.begin(Transition(run_id=self.info.id, moves=(move,), while_=_OPEN, error=failure))
+        result = self.begin(Transition(run_id=self.info.id, moves=(move,), while_=OPEN, error=failure))
         if result is None:
             return False
         if result.stopping is None:
             self.stop(RunStatus.FAILED)
-        elif self.open_steps == 0:
-            self._finish()
+        else:
+            self._finish_if_over()
         return True
 
     def round(self, transition: Transition) -> Transitioned | None:
@@ -141,6 +152,7 @@ class Advance:
         if result is not None:
             self.open_steps = result.open_steps
             self.paused = result.run_status == RunStatus.PAUSED
+            self.undoing = result.run_status == RunStatus.COMPENSATING
             self.ended.extend(counting.count(self.session, self.plan, transition, result))
         return result
 
@@ -157,11 +169,13 @@ class Advance:
             else:
                 containers.branch_ended(self, self.ended.popleft())
         self.settling = False
-        if self.open_steps == 0 and not self.held:
-            self._finish()
+        if not self.held:
+            self._finish_if_over()
 
     def _follow(self, result: Transitioned) -> None:
-        self.queued.update((t.no, t) for t in result.targets if t.verdict == "queued")
+        queued = {t.no: t for t in result.targets if t.verdict == "queued"}
+        self.queued.update(queued)
+        deadlines.begin(self, queued)
         dead = [t.no for t in result.targets if t.verdict == "dead"]
         later: list[Target] = []
         for target in result.targets:
@@ -176,8 +190,7 @@ class Advance:
         """End the run where its last step has ended while it was held."""
         if self.held:
             self.held = False
-            if self.open_steps == 0:
-                self._finish()
+            self._finish_if_over()
 
     def _skip(self, dead: list[int]) -> None:
         rows = {
@@ -185,7 +198,7 @@ class Advance:
             for row in steps.hot(self.session, self.info.id, skips.descendants(self.plan, dead))
         }
         for moves, decisions in skips.rounds(self.plan, dead, rows):
-            self.push(Transition(run_id=self.info.id, moves=moves, decisions=decisions, while_=_OPEN))
+            self.push(Transition(run_id=self.info.id, moves=moves, decisions=decisions, while_=OPEN))
 
     def _inline(self, target: Target, run_status: str, later: list[Target]) -> list[int]:
         """Evaluate one ready node, or put it among those for `later`; the nodes that are dead by its `when`."""
@@ -202,6 +215,7 @@ class Advance:
         if full or not node.inline:
             later.append(target)
         elif node.body is not None:
+            deadlines.begin(self, (node.no,))
             containers.start(self, container_steps.ready(self, target))
         else:
             self.inlined += 1
@@ -219,17 +233,23 @@ class Advance:
             )
             for target in targets
         )
-        result = self.round(Transition(run_id=self.info.id, moves=moves, while_=_OPEN))
+        result = self.round(Transition(run_id=self.info.id, moves=moves, while_=OPEN))
         if result is not None:
             moved = {step.no for step in result.moved}
             self.queued.update((target.no, target) for target in targets if target.no in moved)
+            deadlines.begin(self, moved)
 
     def _apply(self, node: PlanNode, done: inline.Inlined) -> None:
+        if done.error is not None:
+            instead = degrading.instead(self, node, done.move, done.decisions, done.error)
+            if instead is not None:
+                self.push(instead)
+                return
         if done.error is not None and not node.error_port:
             if self.plan.branch(node.no):
                 container_ends.fail_in_branch(self, node, done.move, done.decisions, done.error)
                 return
-            failure = run_error(done.error, node.id)
+            failure = run_ends.run_error(done.error, node.id)
             if self.plan.on_failure == "fail_fast":
                 self._fail_fast(done.move, failure)
                 return
@@ -241,7 +261,7 @@ class Advance:
                 moves=(done.move,),
                 decisions=done.decisions,
                 extras=done.extras,
-                while_=_OPEN,
+                while_=OPEN,
                 error=failure,
             )
         )
@@ -264,46 +284,13 @@ class Advance:
         )
         self.effects.extend(left.effects)
         self.open_steps = left.open_steps
-        if self.open_steps == 0:
-            self._finish()
+        self._finish_if_over()
 
-    def _finish(self) -> None:
-        """Every step has ended: so does the run."""
-        state = runs.lock(self.session, self.info.id)
-        if state is None or state.status not in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED):
-            return
-        self.stopped = True
-        self.effects.extend(telling.ended(self.session, self.info))
-        if self.info.concurrency_key is not None:
-            self.effects.append(Arrange(key=self.info.concurrency_key))
-        if state.stopping == RunStatus.ABORTED:
-            reason, by = state.error["message"], (state.error["details"] or {}).get("by")
-            runs.move(
-                self.session, self.info.id, RunStatus.ABORTED, "run.aborted", {"reason": reason}, actor=by
-            )
-        elif state.error is not None or state.stopping == RunStatus.FAILED:
-            runs.move(self.session, self.info.id, RunStatus.FAILED, "run.failed", {"error": state.error})
-        else:
-            self._succeed()
-
-    def _succeed(self) -> None:
-        outputs: Any = None
-        if self.plan.outputs is not None:
-            names = data.names(self.session, self.plan, self.info)
-            try:
-                outputs = values.resolve(self.plan.outputs, names)
-            except OrchestratorError as error:
-                failure = run_error(asking.step_error(error), None)
-                runs.move(
-                    self.session,
-                    self.info.id,
-                    RunStatus.FAILED,
-                    "run.failed",
-                    {"error": failure},
-                    error=failure,
-                )
-                return
-        runs.move(self.session, self.info.id, RunStatus.SUCCESS, "run.completed", outputs=outputs)
+    def _finish_if_over(self) -> None:
+        """End the run, or undo the next step, when no step is open but one that is being undone."""
+        if self.open_steps == int(self.undoing):
+            self.stopped = True
+            run_ends.finish(self)
 
     def waves(self, *, keep: int | None = None) -> list[Effect]:
         """What is to be sent after the commit; joins that a chord's body carries on, and `keep`, are not.
@@ -333,7 +320,7 @@ class Advance:
                         chord=True,
                     ),
                 ),
-                while_=_OPEN,
+                while_=OPEN,
             )
         )
         if result is None:
@@ -347,8 +334,3 @@ class Advance:
 def message(info: RunInfo, target: Target) -> Message:
     """The message that says of a queued step `look at it`."""
     return Message(run_id=info.id, no=target.no, path=target.path, attempt=target.attempt, queue=target.queue)
-
-
-def run_error(error: StepError, step: str | None) -> dict[str, Any]:
-    """A step's failure as the run's error."""
-    return {"code": error.code.value, "message": error.message, "step": step, "details": error.details}

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session
 
-from models.moves import Decision, Move, Target, Transition, Transitioned
+from models.moves import Decision, Move, Moved, Target, Transition, Transitioned
 from models.queries.runs import RunInfo
 from orchestrator.core.effects import Effect
 from orchestrator.core.outcome import StepError
@@ -28,6 +28,7 @@ class Advancing(Protocol):
     ended: deque[int]
     iterated: set[int]
     open_steps: int
+    paused: bool
     stopped: bool
 
     def start(self, transition: Transition) -> bool:
@@ -48,6 +49,10 @@ class Advancing(Protocol):
 
     def settle(self, first: Transitioned | None = None) -> None:
         """Carry out all that follows; within another settlement it is left to that."""
+        ...
+
+    def queue(self, moved: Moved) -> None:
+        """Send a step that was queued."""
         ...
 
     def fail(self, node: PlanNode, move: Move, decisions: tuple[Decision, ...], error: StepError) -> bool:

@@ -11,7 +11,7 @@ from models.run import Run, RunData
 from models.states import RUN_TERMINAL, RunStatus
 from orchestrator.core.effects import Effect
 from orchestrator.core.outcome import Failed, StepError, Succeeded, Usage
-from orchestrator.services import budgets, run_views, telling, waking
+from orchestrator.services import budgets, run_views, telling, undoing_called, waking
 from orchestrator.services.crash import crash_point
 from orchestrator.services.deps import Deps
 
@@ -29,6 +29,7 @@ def answer(deps: Deps, entry: Entry) -> Sequence[Effect]:
     if _overspent(run):
         effects += budgets.refused(deps, run.parent_run_id)
     effects += waking.settle(deps, run.parent_run_id, no, run.parent_attempt, outcome)
+    effects += undoing_called.answer(deps, run)
     crash_point("answered")
     with deps.db.transaction() as session:
         outbox.done(session, entry.id)

@@ -51,4 +51,4 @@ def refused(deps: Deps, run_id: str) -> Sequence[Effect]:
         plan = deps.plans.get(session, info.version_id)
         advance = Advance(deps=deps, session=session, plan=plan, info=info)
         exceed(advance, budget.on_exceeded)
-        return tuple(advance.effects)
+        return tuple(advance.waves())

@@ -1,6 +1,8 @@
 """Claims: an attempt starts by a compare-and-set, under a lease and, where the run has one, a budget."""
 
+import json
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -8,11 +10,13 @@ from sqlalchemy.orm import Session
 
 from models.database import Database
 from models.moves import AttemptChange, AttemptResult, Move, Transition
-from models.queries import runs, steps, transitions
+from models.queries import deadlines as beats
+from models.queries import overrides, runs, steps, transitions
 from models.queries.runs import RunInfo
 from models.queries.steps import Stored
 from models.states import StepStatus
 from orchestrator.core.plan import Plan, PlanNode
+from orchestrator.services import deadlines
 from orchestrator.services.deps import Deps
 from orchestrator.services.overrides import effective
 
@@ -25,7 +29,11 @@ class BudgetRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """An attempt that this process holds. `known`: rows of earlier steps that it has at hand."""
+    """An attempt that this process holds.
+
+    known: rows of earlier steps that it has at hand. until: of `time.monotonic()`, the end of an attempt that had
+    begun before it was claimed here; None: its whole timeout lies ahead.
+    """
 
     info: RunInfo
     plan: Plan
@@ -39,11 +47,19 @@ class Claimed:
     reserved: int
     queue: str
     known: tuple[Stored, ...] = ()
+    until: float | None = None
     given_up: threading.Event = field(default_factory=threading.Event)
 
     @property
     def no(self) -> int:
         return self.node.no
+
+    @property
+    def deadline(self) -> float | None:
+        """When its timeout is over, of `time.monotonic()`; None where it has none."""
+        if self.until is not None:
+            return self.until
+        return None if self.node.timeout is None else time.monotonic() + self.node.timeout
 
     @property
     def default_key(self) -> str:
@@ -83,7 +99,8 @@ def claim(
     """
     plan = deps.plans.get(session, info.version_id)
     node = effective(info, plan.at(no))
-    reserved = estimate(deps, node) if info.has_budget else 0
+    pays = info.has_budget and node.undoes is None  # nothing is refused to an undoing
+    reserved = estimate(deps, node) if pays else 0
     move = Move(
         no=no,
         fence=attempt,
@@ -100,9 +117,13 @@ def claim(
     result = transitions.apply(session, Transition(run_id=info.id, moves=(move,), unless_stopping=True))
     if result is None or not result.moved:
         return None
-    if info.has_budget and not runs.reserve(session, info.budget_id, reserved):
+    if pays and not runs.reserve(session, info.budget_id, reserved):
         raise BudgetRefusedError
     step = result.moved[0]
+    if step.override is not None:
+        node = effective(info, plan.at(no), json.loads(step.override))
+        overrides.set_timeout(session, info.id, no, step.attempt, node.timeout)
+    _listen(session, info, node, step.attempt)
     return Claimed(
         info=info,
         plan=plan,
@@ -116,6 +137,52 @@ def claim(
         reserved=reserved,
         queue=node.queue,
         known=known,
+        until=deadlines.until(session, deps.clock, info.id, node, node.timeout) if node.total_timeout else None,
+    )
+
+
+def _listen(session: Session, info: RunInfo, node: PlanNode, attempt: int) -> None:
+    """From now on an attempt's heartbeats are waited for."""
+    if node.heartbeat is not None:
+        beats.beat(session, info.id, node.no, attempt, node.heartbeat)
+
+
+def resume(deps: Deps, session: Session, info: RunInfo, no: int, attempt: int) -> Claimed | None:
+    """Go on with a parked attempt within the caller's transaction; None when the race is lost.
+
+    It keeps its reservation and what is left of its timeout. In a run that is paused it stays parked.
+    """
+    plan = deps.plans.get(session, info.version_id)
+    move = Move(
+        no=no,
+        fence=attempt,
+        sources=(StepStatus.WAITING,),
+        to=StepStatus.RUNNING,
+        event="step.resumed",
+        lease=deps.settings.lease_seconds,
+        worker=deps.process,
+        change=AttemptChange.RESUME,
+        result=AttemptResult(status="running"),
+    )
+    result = transitions.apply(session, Transition(run_id=info.id, moves=(move,), unless_stopping=True))
+    if result is None or not result.moved:
+        return None
+    step, left = result.moved[0], steps.seconds_left(session, info.id, no)
+    node = effective(info, plan.at(no), overrides.of(session, info.id, no))
+    _listen(session, info, node, step.attempt)
+    return Claimed(
+        info=info,
+        plan=plan,
+        node=node,
+        path=step.path,
+        attempt=step.attempt,
+        tries=step.tries,
+        losses=step.losses,
+        live_in=step.live_in,
+        idempotency_key=step.idempotency_key,
+        reserved=steps.reserved(session, info.id, no, step.attempt) if info.has_budget else 0,
+        queue=plan.at(no).queue,
+        until=deadlines.until(session, deps.clock, info.id, node, left),
     )
 
 
@@ -125,7 +192,7 @@ def as_held(deps: Deps, session: Session, info: RunInfo, row: steps.Hot) -> Clai
     return Claimed(
         info=info,
         plan=plan,
-        node=effective(info, plan.at(row.no)),
+        node=effective(info, plan.at(row.no), row.override),
         path=row.path,
         attempt=row.attempt,
         tries=row.tries,

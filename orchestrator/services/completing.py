@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
-import structlog
 from sqlalchemy.orm import Session
 
 from models.moves import AttemptChange, Decision, Move, OnReady, Target, Transition
-from models.queries import runs, steps
+from models.queries import runs, unserved
 from models.queries.steps import Stored
-from models.states import RUN_TERMINAL, RunStatus, StepStatus
-from orchestrator.core import conditions, decide, retry
+from models.states import OPEN, RunStatus, StepStatus
+from orchestrator.core import conditions, decide, lanes, retry
 from orchestrator.core.effects import Effect, Timer
+from orchestrator.core.lanes import Lane
 from orchestrator.core.outcome import Call, Cancelled, Failed, Paused, Succeeded, Waiting
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.waves import group
@@ -27,7 +27,10 @@ from orchestrator.services import (
     container_ends,
     container_steps,
     containers,
+    deadlines,
+    fenced,
     inline,
+    parking,
     telling,
 )
 from orchestrator.services.advance import Advance
@@ -35,8 +38,6 @@ from orchestrator.services.claiming import Claimed
 from orchestrator.services.deps import Deps
 from orchestrator.services.performing import Performed
 
-_log = structlog.get_logger(__name__)
-_OPEN = ("running", "paused")
 _ATTEMPT_STATUS = {
     StepStatus.SUCCESS: "success",
     StepStatus.FAILED: "failed",
@@ -64,7 +65,8 @@ class Completion:
         advance = Advance(deps=self.deps, session=session, plan=self.claimed.plan, info=self.claimed.info)
         advance.held = self._overspends(session, done)
         if not self._interpret(advance, done):
-            return self._late(session, done), None
+            late = done if isinstance(done, Performed) else None
+            return fenced.record(self.deps, session, self.claimed, late, pays=self._pays), None
         self._settle(advance, done)
         advance.release()
         following = self._following(advance, done) if self.go_on else None
@@ -80,7 +82,7 @@ class Completion:
                 moves=(move,),
                 decisions=done.decisions,
                 extras=done.extras,
-                while_=_OPEN,
+                while_=OPEN,
             ),
             done.variables,
         )
@@ -99,11 +101,17 @@ class Completion:
                 return self._failed(advance, done, outcome)
             case Waiting() | Paused() | Cancelled() if self._stopping(advance):
                 return self._aborted(advance, done)
-            case Waiting(reason=reason, seconds=seconds):
+            case Waiting(reason=reason, seconds=seconds, output=output):
                 due = None if seconds is None else self.deps.clock.now() + seconds
-                parked = self._park(advance, done, reason, due, {"reason": reason})
+                more = {"reason": reason} | ({} if output is None else {"output": output})
+                more |= {} if due is None else {"due_at": due}
+                parked = self._park(advance, done, reason, due, more)
+                if parked and done.outcome.lane is not None:
+                    self._line_up(advance, done.outcome.lane)
                 if parked and done.outcome.call is not None:
                     self._call(advance, done.outcome.call)
+                if parked:
+                    parking.begin(advance, self.claimed, done.outcome, due)
                 return parked
             case Paused(reason=reason, expected_input=expected):
                 more = {"reason": reason, "pauses": True, "expected_input": expected}
@@ -131,7 +139,7 @@ class Completion:
                 moves=(self._success(done, outcome),),
                 decisions=self._decisions(done.digits),
                 extras=inline.variable_events(self.claimed.path, outcome.variables),
-                while_=_OPEN,
+                while_=OPEN,
             ),
             outcome.variables,
         )
@@ -170,6 +178,7 @@ class Completion:
             moves=(self._success(done, done.outcome),),
             decisions=tuple(replace(d, on_ready=OnReady.QUEUE) for d in self._decisions(done.digits)),
             unless_stopping=True,
+            unless_last=True,  # all that follows was skipped by hand
         )
 
     def _failed(self, advance: Advance, done: Performed, outcome: Failed) -> bool:
@@ -181,7 +190,7 @@ class Completion:
             random.random(),  # noqa: S311 - spreads retries, guards nothing
             lambda condition, names: bool(conditions.evaluate(condition, names)),
         )
-        if wait is None or self._stopping(advance):
+        if wait is None or self._stopping(advance) or not deadlines.leaves_time(advance, node, wait):
             move = self._move(
                 StepStatus.FAILED,
                 "step.failed",
@@ -205,6 +214,10 @@ class Completion:
         )
         return self._parked(advance, move, due)
 
+    def _line_up(self, advance: Advance, lane: Lane) -> None:
+        rank = lanes.rank(self.claimed.node.priority, self.claimed.info.priority)
+        unserved.line_up(advance.session, advance.info.id, self.claimed.no, str(lane), rank)
+
     def _call(self, advance: Advance, call: Call) -> None:
         claimed = self.claimed
         told = telling.call(advance.session, advance.info.id, claimed.no, claimed.attempt, call)
@@ -217,7 +230,7 @@ class Completion:
                 run_id=advance.info.id,
                 moves=(move,),
                 decisions=decide.leaving_chord(advance.plan, self.claimed.node),
-                while_=_OPEN,
+                while_=OPEN,
             )
         )
         if began and due is not None:
@@ -249,7 +262,7 @@ class Completion:
                 run_id=advance.info.id,
                 moves=(move,),
                 decisions=self._decisions(digits),
-                while_=_OPEN,
+                while_=OPEN,
             )
         )
 
@@ -287,7 +300,7 @@ class Completion:
 
     def _overspends(self, session: Session, done: Done) -> bool:
         """Whether this step spends more than is left; its move comes first, and must start nothing then."""
-        if not self._pays:
+        if not self._pays or self.claimed.node.undoes is not None:
             return False
         runs.lock(session, self.claimed.info.id)
         budget = runs.budget(session, self.claimed.info.budget_id)
@@ -348,38 +361,10 @@ class Completion:
             ),
         )
 
-    def _late(self, session: Session, done: Done) -> Sequence[Effect]:
-        """The fence rose meanwhile: record the attempt and what it cost; it moves nothing."""
-        claimed = self.claimed
-        _log.warning("attempt fenced out", run=claimed.info.id, step=claimed.path, attempt=claimed.attempt)
-        if not isinstance(done, Performed) or isinstance(done.outcome, Cancelled):
-            return ()
-        state = runs.lock(session, claimed.info.id)
-        result = attempts.result(self.deps, claimed, done, "fenced")
-        values = {
-            "status": "fenced",
-            "agent": result.agent,
-            "model": result.model,
-            "tokens_in": result.tokens_in,
-            "tokens_out": result.tokens_out,
-            "output": done.outcome.output if isinstance(done.outcome, Succeeded) else None,
-        }
-        extra = result.cost - steps.attempt_cost(session, claimed.info.id, claimed.no, claimed.attempt)
-        values["cost_microcents"] = result.cost
-        if steps.record_late(session, claimed.info.id, claimed.no, claimed.attempt, values):
-            runs.add_cost(session, claimed.info.id, extra)
-            if self._pays:
-                runs.settle(session, claimed.info.budget_id, 0, extra)
-            if state is not None and state.status in RUN_TERMINAL:
-                return telling.ended(session, claimed.info) if extra else ()
-            if state is not None:
-                runs.note(
-                    session,
-                    claimed.info.id,
-                    "step.fenced",
-                    {"step": claimed.path, "attempt": claimed.attempt},
-                )
-        return ()
+
+def _is_plain(target: PlanNode) -> bool:
+    plain = target.need is None and target.when is None and target.total_timeout is None
+    return plain and (not target.inline or len(target.ins) > 1)
 
 
 def _all_live(plan: Plan, node: PlanNode, digits: str) -> bool:
@@ -388,5 +373,5 @@ def _all_live(plan: Plan, node: PlanNode, digits: str) -> bool:
     return (
         bool(targets)
         and "0" not in digits
-        and all(t.need is None and t.when is None and (not t.inline or len(t.ins) > 1) for t in targets)
+        and all(_is_plain(t) for t in targets)
     )

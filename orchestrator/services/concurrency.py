@@ -14,7 +14,7 @@ from models.base import dump_json
 from models.errors import ConflictError, InvalidError, OrchestratorError, Problem
 from models.moves import Transition
 from models.queries import concurrency, lanes, runs
-from models.states import RUN_TERMINAL, RunStatus
+from models.states import OPEN, RUN_TERMINAL, RunStatus
 from orchestrator.core import decide, values
 from orchestrator.core.effects import Arrange, Effect
 from orchestrator.core.lanes import shortened
@@ -100,7 +100,7 @@ def _replaced(deps: Deps, key: str) -> list[str]:
 def _abort(deps: Deps, run_id: str) -> list[Effect]:
     with deps.db.transaction() as session:
         state = runs.lock(session, run_id)
-        if state is None or state.status in RUN_TERMINAL or state.stopping is not None:
+        if state is None or state.status in (*RUN_TERMINAL, RunStatus.COMPENSATING) or state.stopping is not None:
             return []
         advance = _advance(deps, session, run_id)
         message = "a newer run of its concurrency key has taken its place"
@@ -123,14 +123,17 @@ def _start_next(deps: Deps, key: str) -> list[Effect] | None:
         state = runs.lock(session, waiting.id)
         if state is None or state.status is not RunStatus.PENDING or state.stopping is not None:
             return []
-        if plan.timeout is not None:  # the wait does not count
-            runs.set_timeout(
-                session, waiting.id, datetime.fromtimestamp(deps.clock.now() + plan.timeout, UTC)
-            )
+        runs.set_timeout(session, waiting.id, timeout_at(deps, plan, started=True))
         advance = _advance(deps, session, waiting.id)
         begin(session, advance)
         advance.effects.extend(telling.started(session, advance.info))
         return advance.waves()
+
+
+def timeout_at(deps: Deps, plan: Plan, *, started: bool) -> datetime | None:
+    """Until when a run is waited for: its turn, until it has started; from then on its end."""
+    seconds = plan.timeout if started else plan.queue_timeout
+    return None if seconds is None else datetime.fromtimestamp(deps.clock.now() + seconds, UTC)
 
 
 def begin(session: Session, advance: Advance, *, paused: bool = False) -> None:
@@ -140,7 +143,7 @@ def begin(session: Session, advance: Advance, *, paused: bool = False) -> None:
         pausing.with_caller(advance)
     decisions = decide.starting(advance.plan)
     advance.start(
-        Transition(run_id=advance.info.id, decisions=decisions, while_=("running", "paused"))
+        Transition(run_id=advance.info.id, decisions=decisions, while_=OPEN)
     )
 
 

@@ -10,15 +10,14 @@ from models.moves import AttemptChange, AttemptResult, Decision, Move, Transitio
 from models.queries import branches, runs, steps
 from models.queries.branches import ContainerRow
 from models.queries.steps import Hot, Stored
-from models.states import StepStatus
+from models.states import OPEN, StepStatus
 from orchestrator.core import branching, conditions, decide, retry
 from orchestrator.core.effects import Timer
 from orchestrator.core.outcome import StepError
 from orchestrator.core.plan import PlanNode
-from orchestrator.services import asking, container_steps, data, inline, stopping
+from orchestrator.services import asking, container_steps, data, deadlines, inline, stopping
 from orchestrator.services.advancing import Advancing
 
-_OPEN = ("running", "paused")
 MAX_RESULT_BYTES = 64 << 20  # spec "engine", Containers
 
 
@@ -28,7 +27,7 @@ def fail_in_branch(
     """A step of a branch failed for good, and no edge takes it: so does its branch. False on a lost race."""
     fast = advance.plan.on_failure == "fail_fast"
     result = advance.begin(
-        Transition(run_id=advance.info.id, moves=(move,), decisions=() if fast else decisions, while_=_OPEN)
+        Transition(run_id=advance.info.id, moves=(move,), decisions=() if fast else decisions, while_=OPEN)
     )
     if result is None:
         return False
@@ -43,6 +42,17 @@ def fail_in_branch(
 
 def close(advance: Advancing, numbers: Iterable[int]) -> None:
     """Nothing more starts in these branches, nor in those within them; what runs is given up or let end."""
+    rows = open_within(advance, numbers)
+    closed = stopping.close(advance.deps, advance.session, advance.plan, advance.info, rows)
+    for row in rows:
+        advance.queued.pop(row.no, None)
+    advance.open_steps -= closed.steps
+    advance.ended.extend(closed.branches)
+    advance.effects.extend(closed.effects)
+
+
+def open_within(advance: Advancing, numbers: Iterable[int]) -> list[Hot]:
+    """The steps of branches, and of those within them, that have not ended."""
     session, run_id, plan = advance.session, advance.info.id, advance.plan
     rows: list[Hot] = []
     todo = list(numbers)
@@ -52,16 +62,13 @@ def close(advance: Advancing, numbers: Iterable[int]) -> None:
         rows += found
         inner = [row.no for row in found if plan.at(row.no).body is not None]
         todo = [branch.number for no in inner for branch in branches.of(session, run_id, no, ("open",))]
-    closed = stopping.close(advance.deps, session, plan, advance.info, rows)
-    for row in rows:
-        advance.queued.pop(row.no, None)
-    advance.open_steps -= closed.steps
-    advance.ended.extend(closed.branches)
-    advance.effects.extend(closed.effects)
+    return rows
 
 
 def is_closed(advance: Advancing, no: int) -> bool:
     """Whether nothing more starts where a step is: a branch around it was ended before all of its steps had."""
+    if advance.plan.at(no).undoes is not None:
+        return False
     branch = advance.plan.branch(no)
     while branch:
         row = branches.get(advance.session, advance.info.id, branch)
@@ -111,7 +118,7 @@ def succeed(
     )
     decisions = decide.decisions(advance.plan, at.node, digits)
     return advance.start(
-        Transition(run_id=advance.info.id, moves=(move,), decisions=decisions, while_=_OPEN)
+        Transition(run_id=advance.info.id, moves=(move,), decisions=decisions, while_=OPEN)
     )
 
 
@@ -161,13 +168,14 @@ def _retry_in(advance: Advancing, at: container_steps.Standpoint, error: StepErr
     state = runs.lock(advance.session, advance.info.id)
     if state is not None and state.stopping is not None:
         return None
-    return retry.delay(
+    wait = retry.delay(
         at.node.retry,
         error,
         at.tries + 1,
         random.random(),  # noqa: S311 - spreads retries, guards nothing
         lambda condition, names: bool(conditions.evaluate(condition, names)),
     )
+    return wait if wait is not None and deadlines.leaves_time(advance, at.node, wait) else None
 
 
 def _retry(advance: Advancing, at: container_steps.Standpoint, error: StepError, wait: float) -> bool:
@@ -187,15 +195,18 @@ def _retry(advance: Advancing, at: container_steps.Standpoint, error: StepError,
         advance.effects.append(
             Timer(run_id=advance.info.id, no=at.node.no, attempt=at.attempt, seconds=max(0.0, seconds))
         )
-    return advance.start(Transition(run_id=advance.info.id, moves=(move,), while_=_OPEN))
+    return advance.start(Transition(run_id=advance.info.id, moves=(move,), while_=OPEN))
 
 
 def time_out(advance: Advancing, no: int, attempt: int) -> bool:
     """A container has outrun its timeout. False when it has ended, or goes on in another attempt."""
+    what = "loop" if branching.is_loop(advance.plan.at(no)) else "parallel"
+    return end(advance, no, attempt, StepError.of(ErrorCode.TIMEOUT, f"the {what} has outrun its timeout"))
+
+
+def end(advance: Advancing, no: int, attempt: int, error: StepError) -> bool:
+    """A container that waits for its branches fails; they are ended. False when it does not wait any more."""
     at = container_steps.standing(advance, no)
     if at.status is not StepStatus.WAITING or at.attempt != attempt:
         return False
-    row = branches.container(advance.session, advance.info.id, no)
-    what = "loop" if branching.is_loop(at.node) else "parallel"
-    error = StepError.of(ErrorCode.TIMEOUT, f"the {what} has outrun its timeout")
-    return fail(advance, at, error, row)
+    return fail(advance, at, error, branches.container(advance.session, advance.info.id, no))

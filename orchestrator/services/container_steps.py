@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.moves import AttemptChange, Move, Target
-from models.queries import steps
+from models.queries import overrides, steps
 from models.queries.branches import ContainerRow
 from models.states import StepStatus
 from orchestrator.core.branching import Counters
@@ -51,7 +51,11 @@ class Standpoint:
 def ready(advance: Advancing, target: Target) -> Standpoint:
     """A container that has just become ready."""
     return Standpoint(
-        node=effective(advance.info, advance.plan.at(target.no)),
+        node=effective(
+            advance.info,
+            advance.plan.at(target.no),
+            overrides.of(advance.session, advance.info.id, target.no),
+        ),
         path=target.path,
         status=StepStatus.PENDING,
         attempt=target.attempt,
@@ -64,7 +68,7 @@ def standing(advance: Advancing, no: int) -> Standpoint:
     """A container as its row says."""
     (row,) = steps.hot(advance.session, advance.info.id, [no])
     return Standpoint(
-        node=effective(advance.info, advance.plan.at(no)),
+        node=effective(advance.info, advance.plan.at(no), row.override),
         path=row.path,
         status=StepStatus(row.status),
         attempt=row.attempt,

@@ -11,11 +11,12 @@ from typing import Any
 
 from models.base import dump_json
 from models.errors import ErrorCode, OrchestratorError
-from models.moves import AttemptChange, AttemptResult, Transition
-from models.queries import branches, runs, steps
+from models.moves import AttemptChange, AttemptResult, Move, Transition
+from models.queries import branches, resets, runs, steps
 from models.queries.branches import BranchRow, ContainerRow
+from models.queries.resets import Row
 from models.queries.steps import Hot
-from models.states import STEP_TERMINAL, StepStatus
+from models.states import OPEN, STEP_TERMINAL, StepStatus
 from orchestrator.core import branching, decide, values
 from orchestrator.core.branching import RefusedError
 from orchestrator.core.effects import Timer
@@ -25,8 +26,8 @@ from orchestrator.core.reset import Standing, reset
 from orchestrator.services import asking, container_ends, container_steps, data, inline
 from orchestrator.services.advancing import Advancing
 from orchestrator.services.data import Names
+from orchestrator.services.rerun_keys import key_of, rerun_of
 
-_OPEN = ("running", "paused")
 _AT_ONCE = 1_000
 
 
@@ -48,6 +49,8 @@ def start(advance: Advancing, at: container_steps.Standpoint) -> bool:
         row = branches.open_container(
             advance.session, advance.info.id, at.node.no, opening.total, opening.items
         )
+        told = {"total": opening.total}
+        runs.note(advance.session, advance.info.id, "container.opened", told, step=at.path)
     assert row is not None
     if empty:
         return container_ends.succeed(advance, at, row, kept)
@@ -102,7 +105,7 @@ def _park(advance: Advancing, at: container_steps.Standpoint, kept: container_st
             run_id=advance.info.id,
             moves=(move,),
             decisions=decide.leaving_chord(advance.plan, at.node),
-            while_=_OPEN,
+            while_=OPEN,
         )
     )
 
@@ -120,6 +123,8 @@ def _carry_on(advance: Advancing, at: container_steps.Standpoint, row: Container
     counted = sum(branch.status == "failed" for branch in failed)
     row = branches.count(advance.session, advance.info.id, row.no, ended=-counted, failed=-counted)
     for branch in failed:
+        told = {"position": branch.position}
+        runs.note(advance.session, advance.info.id, "branch.reopened", told, step=at.path)
         _do_again(advance, at.node, branch)
     _open(advance, at, row)
 
@@ -146,12 +151,12 @@ def _do_again(advance: Advancing, node: PlanNode, branch: BranchRow) -> None:
     )
     branches.reopen(advance.session, run_id, branch.number)
     if again.moves:
-        advance.round(Transition(run_id=run_id, moves=again.moves, while_=_OPEN))
+        advance.round(Transition(run_id=run_id, moves=again.moves, while_=OPEN))
     elif all(status in STEP_TERMINAL for status, _ in rows.values()):
         # Every step had ended well: it was `collect` that failed, and is asked again.
         advance.ended.append(branch.number)
     if again.decisions:
-        advance.push(Transition(run_id=run_id, decisions=again.decisions, while_=_OPEN))
+        advance.push(Transition(run_id=run_id, decisions=again.decisions, while_=OPEN))
 
 
 def _row(row: Hot) -> tuple[StepStatus, int]:
@@ -191,16 +196,29 @@ def wake(advance: Advancing, no: int, attempt: int) -> None:
 
 def _open_branches(advance: Advancing, at: container_steps.Standpoint, first: int, count: int) -> None:
     plan, session, run_id = advance.plan, advance.session, advance.info.id
-    members = plan.members(at.node.no % len(plan.nodes))
     body = at.node.body
     assert body is not None
+    again = _use_again(advance, at, first, count)
+    first, count = first + len(again), count - len(again)
     number = branches.next_number(session, run_id)
     numbers = range(number, number + count)
-    branches.add(session, run_id, at.node.no, numbers, first, len(members))
+    if count:
+        add(advance, at.node.no, at.path, numbers, first)
+    entries = [plan.step_of(branch, entry) for branch in (*again, *numbers) for entry in body.start]
+    for begin in range(0, len(entries), _AT_ONCE):
+        decisions = decide.entering(plan, entries[begin : begin + _AT_ONCE])
+        advance.push(Transition(run_id=run_id, decisions=decisions, while_=OPEN))
+
+
+def add(advance: Advancing, no: int, path: str, numbers: range, first: int) -> None:
+    """Give a container branches from position `first` on, with their steps, all pending."""
+    plan, session, run_id = advance.plan, advance.session, advance.info.id
+    members = plan.members(no % len(plan.nodes))
+    branches.add(session, run_id, no, numbers, first, len(members))
     rows = [
         {
             "no": plan.step_of(branch, member.no),
-            "path": f"{at.path}[{first + place}]/{member.id}",
+            "path": f"{path}[{first + place}]/{member.id}",
             "undecided": len(member.ins),
             "queue": member.queue,
         }
@@ -208,12 +226,49 @@ def _open_branches(advance: Advancing, at: container_steps.Standpoint, first: in
         for member in members
     ]
     steps.insert_all(session, run_id, json.dumps(rows))
-    told = {"position": first, "count": count, "number": number}
-    runs.note(session, run_id, "branch.started", told, step=at.path)
-    entries = [plan.step_of(branch, entry) for branch in numbers for entry in body.start]
-    for begin in range(0, len(entries), _AT_ONCE):
-        decisions = decide.entering(plan, entries[begin : begin + _AT_ONCE])
-        advance.push(Transition(run_id=run_id, decisions=decisions, while_=_OPEN))
+    told = {"position": first, "count": len(numbers), "number": numbers[0]}
+    runs.note(session, run_id, "branch.started", told, step=path)
+
+
+def _use_again(advance: Advancing, at: container_steps.Standpoint, first: int, count: int) -> list[int]:
+    """Reset the branches that an opening before has left at these places; their numbers.
+
+    They are done anew with the container, under keys with the same number.
+    """
+    plan, session, run_id = advance.plan, advance.session, advance.info.id
+    found = resets.stale(session, run_id, at.node.no, first, count)
+    body = at.node.body
+    assert body is not None
+    (around,) = resets.rows(session, run_id, at.node.no, 1) if found else (None,)
+    nth = rerun_of(around.idempotency_key) if around is not None else 0
+    moves: list[Move] = []
+    for _, number in found:
+        rows = resets.rows(session, run_id, plan.step_of(number, body.first), body.size)
+        moves += [_anew(plan.at(row.no), row, nth) for row in rows]
+        keys = {row.no: key_of(run_id, row, nth) for row in rows}
+        resets.begin_anew(session, run_id, keys)
+    for begin in range(0, len(moves), _AT_ONCE):
+        advance.round(
+            Transition(run_id=run_id, moves=tuple(moves[begin : begin + _AT_ONCE]), while_=OPEN)
+        )
+    for position, number in found:
+        branches.reopen(session, run_id, number)
+        runs.note(session, run_id, "branch.reopened", {"position": position}, step=at.path)
+    return [number for _, number in found]
+
+
+def _anew(node: PlanNode, row: Row, nth: int) -> Move:
+    return Move(
+        no=row.no,
+        fence=row.attempt,
+        sources=(StepStatus(row.status),),
+        to=StepStatus.PENDING,
+        event="step.reset",
+        more={"rerun": nth} if nth else {},
+        losses=0,
+        undecided=len(node.ins),
+        live=0,
+    )
 
 
 def branch_ended(advance: Advancing, number: int) -> None:
@@ -222,7 +277,8 @@ def branch_ended(advance: Advancing, number: int) -> None:
     branch = branches.get(session, run_id, number)
     at = container_steps.standing(advance, branch.container)
     if at.status is not StepStatus.WAITING:
-        branches.end(session, run_id, number, "aborted")
+        if branches.end(session, run_id, number, "aborted"):
+            runs.note(session, run_id, "branch.aborted", {"position": branch.position}, step=at.path)
         return
     names = data.names(session, advance.plan, advance.info, no=branch.container).after(number)
     error, result = branch.error, None
@@ -251,6 +307,23 @@ def _of_branch(branch: BranchRow, error: dict[str, Any]) -> StepError:
         transient=bool(error["transient"]),
         details={"branch": branch.position, "step": error["step"]},
     )
+
+
+def carry_on(advance: Advancing, no: int) -> None:
+    """A container that waits and has no branch open goes on as after the end of its last one."""
+    at = container_steps.standing(advance, no)
+    row = branches.container(advance.session, advance.info.id, no)
+    if at.status is not StepStatus.WAITING or row is None:
+        return
+    last = _last(advance, row)
+    if not branching.tolerates(at.node, container_steps.counters(row)):
+        (failed, *_) = branches.of(advance.session, advance.info.id, no, ("failed",))
+        container_ends.fail(advance, at, _of_branch(failed, failed.error), row)
+    elif last is None:
+        _open(advance, at, row)
+    else:
+        _go_on(advance, at, row, last)
+    advance.settle()
 
 
 def _go_on(advance: Advancing, at: container_steps.Standpoint, row: ContainerRow, last: BranchRow) -> None:

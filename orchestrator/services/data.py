@@ -23,6 +23,8 @@ from orchestrator.services import rows
 from orchestrator.services.rows import Rows
 from orchestrator.settings import Settings
 
+# What a step gave stays when it is undone.
+GAVE = (StepStatus.SUCCESS, StepStatus.COMPENSATING, StepStatus.COMPENSATED)
 INPUTS = -1  # stands for the run's inputs in a list of passed steps
 
 
@@ -101,7 +103,7 @@ class Names(Mapping[str, Any]):
         row = self.row(no)
         if row.status == StepStatus.FAILED:
             return {"error": {k: v for k, v in (row.error or {}).items() if k != "transient"}}
-        if row.status not in (StepStatus.SUCCESS, StepStatus.COMPENSATED):
+        if row.status not in GAVE:
             raise KeyError(root)
         return self.output(no)
 
@@ -187,6 +189,11 @@ class Names(Mapping[str, Any]):
         """Take a row that the caller has at hand."""
         self._rows[no] = row
 
+    def know_undone(self, node: PlanNode, live_in: str | None) -> None:
+        """Take the owner of a compensation as the attempt left it that is undone."""
+        if node.undoes is not None and live_in is not None:
+            self._rows[node.undoes] = self._reads.undone(node.undoes, int(live_in))
+
     def steps_of(self, places: Collection[int]) -> list[int]:
         """The steps of nodes as this step sees them; those that an iteration before may have left are left out."""
         found = []
@@ -216,10 +223,13 @@ class Names(Mapping[str, Any]):
         """The output of a step that succeeded, dereferenced when it was passed on, put together from branches."""
         if no == INPUTS:
             return self._info.inputs
-        row = self.row(no)
+        return self._output_of(self.row(no))
+
+    def _output_of(self, row: Stored) -> Any:
+        no = row.no
         if row.passed is not None:
             return inputs.merge(self.output(passed) for passed in row.passed)
-        if self._plan.at(no).body is not None and isinstance(row.output, dict):
+        if self._plan.at(no).body is not None and isinstance(row.output, dict) and row.error is None:
             if row.output.get("truncated"):
                 return {"results": [], **row.output}
             return {"results": self._results(no), **row.output}
@@ -245,7 +255,7 @@ class Names(Mapping[str, Any]):
         outputs = {}
         for place in places:
             no = self._plan.step_of(branch.number, place)
-            if self.row(no).status == StepStatus.SUCCESS:
+            if self.row(no).status in GAVE:
                 outputs[self._plan.nodes[place].id] = self.output(no)
         if len(places) == 1:
             return next(iter(outputs.values()), None)
@@ -267,9 +277,13 @@ class Names(Mapping[str, Any]):
     def chained(self, node: PlanNode, live_in: str | None) -> dict[str, Any]:
         """The merged outputs of the live predecessors; a failed one gives nothing but its error by name.
 
-        An entry of the run has the run's inputs, one of a body its container's input, its item and its place.
+        An entry of the run has the run's inputs, one of a body its container's input, its item and its place. A
+        compensation has what is undone.
         """
         branch = self._plan.branch(node.no)
+        if node.undoes is not None:
+            assert live_in is not None
+            return inputs.merge([self._output_of(self._reads.undone(node.undoes, int(live_in)))])
         if not node.ins and branch:
             return self._entering(self._around(branch)[0])
         sources = self.live_sources(node, live_in)

@@ -4,17 +4,29 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from models.database import Database
 from orchestrator import registry
+from orchestrator.bridge import Gateway, GatewayParts
 from orchestrator.core.document import Limits
 from orchestrator.core.nodetype import NodeType
-from orchestrator.drivers.gateways import Gateways
 from orchestrator.drivers.outbound import GuardedOutbound
-from orchestrator.ports import Clock, ForeignTasks, Gateway, NodeHandler, NoForeignTasks, Outbound, Parts
+from orchestrator.drivers.prices import PriceTable
+from orchestrator.ports import (
+    Clock,
+    ForeignTasks,
+    NodeHandler,
+    NoForeignTasks,
+    Outbound,
+    Parts,
+    Prices,
+)
 from orchestrator.services import clock as clocks
+from orchestrator.services import data, dispatching, gateways, pricing, vault
+from orchestrator.services.people import Desk
 from orchestrator.services.plans import PlanCache
+from orchestrator.services.streaming import Chunks
 from orchestrator.services.windows import Windows
 from orchestrator.settings import Settings
 
@@ -28,16 +40,52 @@ class Deps:
     clock: Clock
     types: Mapping[str, NodeType]
     plans: PlanCache
-    gateway: Gateway
     outbound: Outbound
     process: str
     foreign: ForeignTasks = field(default_factory=NoForeignTasks)
     windows: Windows = field(default_factory=Windows)
 
     @cached_property
+    def gateways(self) -> Mapping[str, Gateway]:
+        """The drivers of gateways by kind, made when first used."""
+        return registry.make_gateways(
+            GatewayParts(
+                settings=self.settings,
+                outbound=self.outbound,
+                device_seed=vault.device_seed(self.settings),
+                paired=partial(gateways.paired, self),
+            )
+        )
+
+    @cached_property
+    def agents(self) -> dispatching.Dispatcher:
+        """The agents of all workspaces, as steps reach them."""
+        return dispatching.Dispatcher(self)
+
+    @cached_property
+    def chunks(self) -> Chunks:
+        """The writer of what this process's steps stream."""
+        return Chunks(self.db, lambda: data.environment(self.settings).values())
+
+    @cached_property
+    def prices(self) -> Prices:
+        """What models cost by the table that is installed."""
+        return PriceTable()
+
+    @cached_property
+    def own_prices(self) -> pricing.OwnPrices:
+        """The prices that workspaces set themselves."""
+        return pricing.OwnPrices(self.db)
+
+    @cached_property
     def handlers(self) -> Mapping[str, NodeHandler]:
         parts = Parts(
-            settings=self.settings, gateway=self.gateway, outbound=self.outbound, foreign=self.foreign
+            settings=self.settings,
+            agents=self.agents,
+            outbound=self.outbound,
+            foreign=self.foreign,
+            people=Desk(db=self.db, clock=self.clock),
+            clock=self.clock,
         )
         return registry.make_handlers(parts)
 
@@ -58,7 +106,13 @@ class Deps:
 
     def close(self) -> None:
         """Close connections; the process ends."""
-        self.gateway.close()
+        if "agents" in self.__dict__:
+            self.agents.close()
+        if "gateways" in self.__dict__:  # none was made where none was used
+            for driver in self.gateways.values():
+                driver.close()
+        if "chunks" in self.__dict__:
+            self.chunks.close()
         self.outbound.close()
         self.db.close()
 
@@ -72,7 +126,6 @@ def build(settings: Settings, *, pool_size: int = 10, foreign: ForeignTasks | No
         clock=clocks.make(settings, db),
         types=registry.node_types(),
         plans=PlanCache(),
-        gateway=Gateways(settings),
         outbound=GuardedOutbound(settings.http_allow),
         process=f"{socket.gethostname()}:{os.getpid()}",
         foreign=foreign or NoForeignTasks(),

@@ -13,11 +13,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from models import schema
 from models.database import parse_url
 from models.errors import OrchestratorError
+from models.gateway import Gateway
+from models.queries import gateways
+from models.states import GatewayStatus
 from orchestrator.services import deps as parts
 from orchestrator.services import health
+from orchestrator.services.deps import Deps
 from orchestrator.settings import Settings
 
 _SECONDS = 3.0
+_MOST_GATEWAYS = 100
 _ALIVE = {"workers": "start one with: orchestrator worker", "beat": "start it with: orchestrator beat"}
 _PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
 
@@ -118,11 +123,27 @@ def _alive(settings: Settings) -> Iterator[Check]:
     deps = parts.build(settings, pool_size=1)
     try:
         missing = health.missing(deps)
+        reached = _gateways(deps)
     finally:
         deps.close()
     for name, remedy in _ALIVE.items():
         here = name not in missing
         yield Check(name=name, ok=here, detail="seen in the last sweeps" if here else f"not seen; {remedy}")
+    yield from reached
+
+
+def _gateways(deps: Deps) -> list[Check]:
+    """The gateways of all workspaces as the sweeps found them; one that was not asked yet may well be well."""
+    with deps.db.read() as session:
+        found = gateways.everywhere(session, _MOST_GATEWAYS)
+    return [_gateway(workspace, row) for workspace, row in found]
+
+
+def _gateway(workspace: str, row: Gateway) -> Check:
+    well = row.status != GatewayStatus.UNHEALTHY
+    at = "" if row.url is None else f" at {hidden(row.url)}"
+    why = "" if well or row.error is None else f": {row.error}"
+    return Check(name=f"gateway {workspace}/{row.name}", ok=well, detail=f"{row.kind}{at}, {row.status}{why}")
 
 
 def _checked(name: str, look: Callable[[], str]) -> Check:

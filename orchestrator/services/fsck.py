@@ -14,13 +14,16 @@ from models.queries.dialect import as_id
 from models.queries.invariants import RunRows
 from orchestrator.services.deps import Deps
 from orchestrator.services.fsck_branches import BRANCHES
+from orchestrator.services.fsck_compensation import COMPENSATION
 from orchestrator.services.fsck_costs import COSTS
 from orchestrator.services.fsck_history import HISTORY
 from orchestrator.services.fsck_inputs import INPUTS
+from orchestrator.services.fsck_people import PEOPLE
+from orchestrator.services.fsck_rebuilt import REBUILT
 from orchestrator.services.fsck_record import Check, Record, Violation
 from orchestrator.services.fsck_rows import ROWS
 
-CHECKS: tuple[Check, ...] = (*ROWS, *HISTORY, *COSTS, *INPUTS, *BRANCHES)
+CHECKS: tuple[Check, ...] = (*ROWS, *HISTORY, *COMPENSATION, *COSTS, *INPUTS, *BRANCHES, *REBUILT, *PEOPLE)
 _BATCH = 200
 
 

@@ -7,13 +7,15 @@ from models.branch import Branch, Container
 from models.states import STEP_TERMINAL, StepStatus
 from orchestrator.core import branching
 from orchestrator.core.branching import Counters as Counted
-from orchestrator.services.fsck_record import Check, Record, Violation
+from orchestrator.services.fsck_record import STALE, Check, Record, Violation
 
 
 def branches_count(record: Record) -> Iterator[Violation]:
-    """17: a branch counts its open steps, and its container has it once, in order."""
+    """17: a branch counts its open steps, without what is undone later, and its container has it once, in order."""
     open_ = Counter(
-        record.plan.branch(step.no) for step in record.rows.steps if step.status not in STEP_TERMINAL
+        record.plan.branch(step.no)
+        for step in record.rows.steps
+        if step.status not in (*STEP_TERMINAL, StepStatus.COMPENSATING) and not record.undoes(step)
     )
     for branch in record.rows.branches:
         found = open_[branch.number]
@@ -26,6 +28,8 @@ def containers_count(record: Record) -> Iterator[Violation]:
     """17: a container counts its branches; a loop's iterations and a map's results are as many as they may be."""
     by_container: dict[int, list[Branch]] = {}
     for branch in record.rows.branches:
+        if branch.status == STALE:
+            continue
         by_container.setdefault(branch.container, []).append(branch)
     for row in record.rows.containers:
         found = sorted(by_container.get(row.no, []), key=lambda branch: branch.position)
@@ -48,7 +52,8 @@ def _wrong(record: Record, row: Container, found: list[Branch]) -> Iterator[str]
         yield f"{row.opened - row.ended} branches are open, {most} may be"
     if branching.has_condition(node) and row.opened > node.fields["max_iterations"]:
         yield f"it has begun {row.opened} iterations, {node.fields['max_iterations']} are allowed"
-    if record.steps[row.no].status == StepStatus.SUCCESS:
+    step = record.steps[row.no]
+    if step.status == StepStatus.SUCCESS and not record.is_degraded(step):
         yield from _wrong_at_its_end(row, counters, branching.tolerates(node, counters))
 
 

@@ -4,22 +4,29 @@ from collections.abc import Iterator
 
 from models.states import RUN_TERMINAL, StepStatus
 from models.step import Attempt
+from orchestrator.core.replay import Change
 from orchestrator.services.fsck_record import Check, Record, Violation
 
 _HOLDS = (StepStatus.RUNNING, StepStatus.WAITING)
 
 
 def reservations_fit(record: Record) -> Iterator[Violation]:
-    """At each start spent + reserved ≤ limit. Before the last resume the limit may have been another one."""
+    """At each start spent + reserved ≤ limit. Before it was last raised the limit may have been another one."""
     budget = record.rows.budget
     if budget is None:
         return
-    known_from = max((e.seq for e in record.rows.events if e.type == "run.resumed"), default=0)
+    known_from = max((e.seq for e in record.rows.events if e.type in ("run.resumed", "run.reopened")), default=0)
     for seq, path, held in _held(record):
-        if path is not None and seq > known_from and held > budget.limit_microcents:
+        if path is not None and seq > known_from and not _is_undoing(record, path) and held > budget.limit_microcents:
             yield record.broken(
                 5, f"its start at event {seq} took {held} of {budget.limit_microcents} micro-cents", path
             )
+
+
+def _is_undoing(record: Record, path: str) -> bool:
+    """Whether a step is a compensation, which starts whatever is left."""
+    step = record.by_path.get(path)
+    return step is not None and record.undoes(step)
 
 
 def _held(record: Record) -> Iterator[tuple[int, str | None, int]]:
@@ -31,7 +38,7 @@ def _held(record: Record) -> Iterator[tuple[int, str | None, int]]:
         if event.type == "step.fenced":
             attempt = _attempt(record, event.data.get("step"), event.data.get("attempt"))
             held += attempt.cost_microcents - attempt.reserved_microcents if attempt else 0
-        if change is None:
+        if change is None or _resumed(change):
             continue
         if change.before.status in _HOLDS and change.after.status is not StepStatus.WAITING:
             ended = _attempt(record, change.path, change.before.attempt)
@@ -40,6 +47,11 @@ def _held(record: Record) -> Iterator[tuple[int, str | None, int]]:
             begun = _attempt(record, change.path, change.after.attempt)
             held += begun.reserved_microcents if begun else 0
             yield event.seq, change.path, held
+
+
+def _resumed(change: Change) -> bool:
+    """A parked attempt that goes on keeps what it had reserved at its start."""
+    return change.before.status is StepStatus.WAITING and change.after.status is StepStatus.RUNNING
 
 
 def _attempt(record: Record, path: str | None, number: int | None) -> Attempt | None:

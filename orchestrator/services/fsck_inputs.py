@@ -14,16 +14,19 @@ from models.step import Attempt, Step
 from orchestrator.core.plan import PlanNode
 from orchestrator.services import data, inline
 from orchestrator.services.data import Names
-from orchestrator.services.fsck_record import Check, Record, Violation
+from orchestrator.services.fsck_record import STALE, Check, Record, Violation
 
 
 def inputs_as_chained(record: Record) -> Iterator[Violation]:
-    """Rebuild each attempt's input and compare its hash; a step that passes on must pass its live sources."""
+    """Rebuild each attempt's input and compare its hash; a step that passes on must pass its live sources.
+
+    What was given before a reset was of other edges and outputs.
+    """
     if not record.whole:
         return
     names = _names(record)
     steps = {step.no: step for step in record.rows.steps}
-    for attempt in record.rows.attempts:
+    for attempt in filter(record.is_current, record.rows.attempts):
         step = steps[attempt.no]
         node = record.plan.at(attempt.no)
         if attempt.input_digest is not None:
@@ -66,6 +69,17 @@ class _Loaded:
         found = [record.steps[no] for no in nos]
         return [_stored(step, record.attempts.get((step.no, step.attempt))) for step in found]
 
+    def undone(self, no: int, attempt: int) -> Stored:
+        found = self.record.attempts[no, attempt]
+        return Stored(
+            no=no,
+            status=StepStatus.SUCCESS,
+            attempt=attempt,
+            out_edges=None,
+            output=found.output,
+            passed=numbers(found.passed),
+        )
+
     def variables(self) -> Mapping[str, Any]:
         found: dict[str, Any] = self.record.rows.data.variables
         return found
@@ -100,7 +114,7 @@ class _Loaded:
         return next((row for row in self.branches(no) if row.position == position), None)
 
     def branches(self, no: int) -> list[BranchRow]:
-        found = [row for row in self._branches.values() if row.container == no]
+        found = [row for row in self._branches.values() if row.container == no and row.status != STALE]
         return sorted(found, key=lambda row: row.position)
 
 
@@ -117,9 +131,10 @@ def _branch(row: Branch) -> BranchRow:
 
 def _stored(step: Step, attempt: Attempt | None) -> Stored:
     passed = attempt.passed if attempt is not None else None
+    gave = step.status == StepStatus.FAILED and attempt is not None and attempt.status == "success"
     return Stored(
         no=step.no,
-        status=StepStatus(step.status),
+        status=StepStatus.SUCCESS if gave else StepStatus(step.status),  # only its undoing has failed
         attempt=step.attempt,
         out_edges=step.out_edges,
         output=None if attempt is None else attempt.output,

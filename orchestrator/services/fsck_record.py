@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from models.branch import Branch
 from models.queries.invariants import RunRows
 from models.step import Attempt, Step
 from orchestrator.core.plan import Plan
-from orchestrator.core.replay import Replayed, replay
+from orchestrator.core.rebuild import State, rebuild
+from orchestrator.core.replay import Replayed
 
 INVARIANTS: Mapping[int, str] = {
     1: "a terminal run has only terminal steps, a run of terminal steps is terminal or compensating",
@@ -27,7 +29,9 @@ INVARIANTS: Mapping[int, str] = {
     15: "no lease, timer, outbox entry or unsent step is overdue by more than 30 s",
     16: "workspaces agree along workflow, version, run and labels",
     17: "branches and containers count what there is, within their bounds",
+    18: "an approval is decided once and never after its time, a signal is taken once, and steps do as was said",
 }
+STALE = "stale"  # a branch that its container, opened anew, does not use
 # Reliability §5's "one run per (workspace, idempotency key)" is a primary key and cannot be broken by rows.
 
 
@@ -52,12 +56,12 @@ class Record:
     real: Callable[[float], float]
 
     @cached_property
-    def told(self) -> Replayed:
-        return replay(self.rows.events, [node.id for node in self.plan.members(None)], self._body)
+    def state(self) -> State:
+        return rebuild(self.plan, self.rows.events)
 
-    def _body(self, path: str) -> list[str]:
-        place = self.plan.place_of(path)
-        return [] if place is None else [node.id for node in self.plan.members(place)]
+    @property
+    def told(self) -> Replayed:
+        return self.state.replayed
 
     @cached_property
     def whole(self) -> bool:
@@ -68,7 +72,11 @@ class Record:
             around = f"{expected.get(branch.container)}[{branch.position}]/"
             for node in self.plan.members(branch.container % len(self.plan.nodes)):
                 expected[self.plan.step_of(branch.number, node.no)] = around + node.id
-        return {step.no: step.path for step in self.rows.steps} == expected
+        return {step.no: step.path for step in self.rows.steps if not self.undoes(step)} == expected
+
+    def undoes(self, step: Step) -> bool:
+        """Whether a step is a compensation, which is there once it has begun."""
+        return self.plan.at(step.no).undoes is not None
 
     @cached_property
     def steps(self) -> Mapping[int, Step]:
@@ -82,6 +90,39 @@ class Record:
     def attempts(self) -> Mapping[tuple[int, int], Attempt]:
         """Attempts by step number and their own."""
         return {(attempt.no, attempt.number): attempt for attempt in self.rows.attempts}
+
+    @cached_property
+    def reset_at(self) -> Mapping[str, int]:
+        """The attempt at which each step was last reset, by path: what its attempts up to then were given, and
+        gave, is of a history that was taken back."""
+        changes = self.told.changes
+        return {change.path: change.after.attempt for change in changes if change.after.status == "pending"}
+
+    def is_degraded(self, step: Step) -> bool:
+        """Whether a step's success stands in for a failure."""
+        attempt = self.attempts.get((step.no, step.attempt))
+        return attempt is not None and attempt.status == "success" and attempt.error is not None
+
+    def is_since_reset(self, attempt: Attempt) -> bool:
+        """Whether an attempt began after its step was last reset."""
+        step = self.steps.get(attempt.no)
+        return step is None or attempt.number > self.reset_at.get(step.path, 0)
+
+    def is_current(self, attempt: Attempt) -> bool:
+        """Whether an attempt is one of the history that stands."""
+        if not self.is_since_reset(attempt):
+            return False
+        branch = self.plan.branch(attempt.no)
+        while branch:
+            row = self._branches[branch]
+            if row.status == STALE:
+                return False
+            branch = self.plan.branch(row.container)
+        return True
+
+    @cached_property
+    def _branches(self) -> Mapping[int, Branch]:
+        return {branch.number: branch for branch in self.rows.branches}
 
     def broken(self, invariant: int, message: str, step: str | None = None) -> Violation:
         return Violation(invariant=invariant, run_id=self.rows.run.id, message=message, step=step)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
-from models.states import RUN_TERMINAL, STEP_TERMINAL, RunStatus, StepStatus
+from models.states import RUN_TERMINAL, STARTING, STEP_TERMINAL, RunStatus, StepStatus
 from models.step import Step
 from orchestrator.core import lanes
 from orchestrator.core.definition import digest
@@ -12,7 +12,7 @@ from orchestrator.core.lanes import Kind
 from orchestrator.services.fsck_record import Check, Record, Violation
 
 OVERDUE_SECONDS = 30.0
-_SUCCEEDED = (StepStatus.SUCCESS, StepStatus.COMPENSATING, StepStatus.COMPENSATED)
+_UNDOING = (StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.FAILED)
 
 
 def ends_agree(record: Record) -> Iterator[Violation]:
@@ -29,18 +29,34 @@ def ends_agree(record: Record) -> Iterator[Violation]:
 
 
 def one_winner(record: Record) -> Iterator[Violation]:
-    """4, by the attempts: a step that succeeded has one attempt that did, its last one."""
+    """4, by the attempts: a step that succeeded has one attempt that did, its last one.
+
+    Those from before it was last reset do not count.
+    """
     wins: dict[int, list[int]] = {}
     for attempt in record.rows.attempts:
-        if attempt.status == "success":
+        if attempt.status == "success" and record.is_since_reset(attempt):
             wins.setdefault(attempt.no, []).append(attempt.number)
     for step in record.rows.steps:
         found = wins.get(step.no, [])
-        expected = [step.attempt] if step.status in _SUCCEEDED else []
+        expected = [step.attempt] if _has_succeeded(record, step) else []
         if found != expected:
             yield record.broken(
                 4, f"it is {step.status} at attempt {step.attempt}, attempts {found} succeeded", step.path
             )
+
+
+def _has_succeeded(record: Record, step: Step) -> bool:
+    """Whether a step has a success that stands: one that is undone has, unless that came after it was given up."""
+    if step.status == StepStatus.SUCCESS:
+        return True
+    return _succeeded_first(record, step.path) if step.status in _UNDOING else False
+
+
+def _succeeded_first(record: Record, path: str) -> bool:
+    changes = [change for change in record.told.changes if change.path == path]
+    undone = next((c for c in reversed(changes) if c.before.status not in _UNDOING), None)
+    return undone is not None and undone.before.status is StepStatus.SUCCESS
 
 
 def nothing_left_behind(record: Record) -> Iterator[Violation]:
@@ -79,12 +95,13 @@ def version_is_unchanged(record: Record) -> Iterator[Violation]:
 def nothing_overdue(record: Record) -> Iterator[Violation]:
     """15: what is due is done within 30 s. A paused run's timers stand still."""
     rows = record.rows
-    if rows.run.status != RunStatus.RUNNING:
+    if rows.run.status not in STARTING:
         return
     for entry in rows.outbox:
         if _late(entry.due_at, rows.now):
             yield record.broken(15, f"outbox entry {entry.id} ({entry.kind}) is overdue")
-    if rows.run.stopping is None and _late_virtually(record, rows.run.timeout_at):
+    times_out = rows.run.status == RunStatus.RUNNING and rows.run.stopping is None
+    if times_out and _late_virtually(record, rows.run.timeout_at):
         yield record.broken(15, "the run has outrun its timeout")
     for step in rows.steps:
         late = _overdue(record, step)
@@ -98,6 +115,10 @@ def _overdue(record: Record, step: Step) -> str | None:
         return "its lease has expired"
     if status not in STEP_TERMINAL and _late(step.timeout_at, now):
         return "its attempt has outrun its timeout"
+    if status not in (*STEP_TERMINAL, StepStatus.PENDING) and _late_virtually(record, step.deadline_at):
+        return "it has outrun its total_timeout"
+    if status == StepStatus.RUNNING and _late(step.beat_until, now):
+        return "its handler is silent"
     if status in (StepStatus.WAITING, StepStatus.RETRYING) and _late_virtually(record, step.due_at):
         return "its timer is due"
     waits = status == StepStatus.QUEUED and step.sent_at is None and _late(step.queued_at, now)

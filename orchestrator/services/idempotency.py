@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from models.errors import InvalidError
+from models.operation import IdempotentAnswer
 from models.queries import idempotency
 
 KEPT = timedelta(hours=24)
@@ -34,6 +35,15 @@ class Once:
     answer: dict[str, Any] | None = field(default=None, init=False)
     replayed: bool = field(default=False, init=False)
 
+    def earlier(self, session: Session) -> dict[str, Any] | None:
+        """The answer of the same write before, where it is kept already; nothing is claimed.
+
+        For a write of many transactions, which keeps its answer in the last one. Raises as `begin` does.
+        """
+        since = datetime.now(UTC) - KEPT
+        kept = self.key and idempotency.find(session, self.workspace_id, self.key, since)
+        return self._same(kept) if kept else None
+
     def begin(self, session: Session) -> dict[str, Any] | None:
         """The answer of the same write before, or None: then do the write.
 
@@ -51,7 +61,10 @@ class Once:
             expired=now - KEPT,
         ):
             return None
-        row = idempotency.kept(session, self.workspace_id, self.key)
+        return self._same(idempotency.kept(session, self.workspace_id, self.key))
+
+    def _same(self, row: IdempotentAnswer) -> dict[str, Any]:
+        """What a row keeps, for the same write again."""
         if row.digest != self.digest:
             raise InvalidError(
                 "This Idempotency-Key was used for another request (path or body differ); "

@@ -80,12 +80,14 @@ def evaluate(deps: Deps, node: PlanNode, plan: Plan, names: Names, target: Targe
 
 
 def _evaluate(deps: Deps, node: PlanNode, plan: Plan, names: Names, target: Target, info: RunInfo) -> Inlined:
-    sources = names.live_sources(node, target.live_in)
+    undoes = node.undoes is not None
+    sources = [] if undoes else names.live_sources(node, target.live_in)
     stored = names.without_env()
     resolved = None if node.input_mapping is None else values.resolve(dict(node.input_mapping), stored)
     given: dict[str, Any] = {}
     # What a branch is given is in no other step's output, so that its entries can't pass on a reference.
-    passes = node.passes and resolved is None and not (plan.branch(node.no) and not node.ins)
+    # Nor does a compensation: its owner may have another attempt by now.
+    passes = node.passes and resolved is None and not undoes and not (plan.branch(node.no) and not node.ins)
     if not passes:
         given = names.chained(node, target.live_in) | (resolved or {})
     outcome = asking.ask(deps, _context(deps, node, names, target, info, given), names.secrets())
@@ -183,7 +185,7 @@ def own_fields(deps: Deps, node: PlanNode, names: Names) -> dict[str, Any]:
     }
 
 
-_AS_WRITTEN = (FieldKind.EXPRESSION, FieldKind.CASES, FieldKind.JSONATA)
+_AS_WRITTEN = (FieldKind.EXPRESSION, FieldKind.CASES, FieldKind.JSONATA, FieldKind.SCHEMA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

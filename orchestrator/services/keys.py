@@ -4,10 +4,6 @@ A token is derived from a random nonce and the installation's secret key. So a r
 (same Idempotency-Key) can show it again while only the nonce is kept, never the token.
 """
 
-import base64
-import hashlib
-import hmac
-import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -18,25 +14,31 @@ from sqlalchemy.orm import Session
 from models.base import uuid7
 from models.errors import NotFoundError, UnauthorizedError
 from models.queries import keys
-from models.workspace import ApiKey, Workspace
-from orchestrator.services import paging, workspaces
+from models.workspace import ApiKey
+from orchestrator.services import paging, tokens, workspaces
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
 from orchestrator.services.paging import PageRequest
 from orchestrator.services.shapes import moment
-from orchestrator.settings import Settings, secret_key
+from orchestrator.settings import Settings
 
 PREFIX = "ork_"
 
 
-def authenticate(deps: Deps, token: str) -> Actor:
-    """The actor of a token. Raises UnauthorizedError when the key is unknown or revoked."""
+def authenticate(deps: Deps, text: str) -> Actor:
+    """The actor of a key's text. Raises UnauthorizedError when the key is unknown or revoked."""
     with deps.db.read() as session:
-        row = keys.by_digest(session, _digest(token))
+        row = keys.by_digest(session, tokens.digest(text))
     if row is None:
         raise UnauthorizedError("The key is unknown or revoked; send 'Authorization: Bearer <a live key>'")
-    return Actor(workspace_id=row.workspace_id, key_id=row.id, scopes=frozenset(row.scopes), name=row.name)
+    return Actor(
+        workspace_id=row.workspace_id,
+        key_id=row.id,
+        scopes=frozenset(row.scopes),
+        name=row.name,
+        agent_id=row.agent_id,
+    )
 
 
 def create(
@@ -47,11 +49,11 @@ def create(
         kept = once.begin(session)
         if kept is None:
             place = workspaces.reachable(session, actor, workspace or actor.workspace_id)
-            row, nonce = _add(session, deps.settings, place, name=name, scopes=scopes)
+            row, nonce = _add(session, deps.settings, place.id, name=name, scopes=scopes)
             kept = {**_view(row, place.name), "nonce": nonce}
             once.finish(session, kept)
     shown = {key: value for key, value in kept.items() if key != "nonce"}
-    return {**shown, "key": _token(deps.settings, kept["nonce"])}
+    return {**shown, "key": token(deps.settings, kept["nonce"])}
 
 
 def get(deps: Deps, actor: Actor, key_id: str) -> dict[str, Any]:
@@ -91,37 +93,46 @@ def bootstrap(deps: Deps, known: str | None = None) -> str:
     with deps.db.transaction() as session:
         place = workspaces.ensure_default(session)
         if known is not None:
-            row = keys.by_digest(session, _digest(known))
+            row = keys.by_digest(session, tokens.digest(known))
             if row is not None and row.workspace_id == place.id and "admin" in row.scopes:
                 return known
-        _, nonce = _add(session, deps.settings, place, name="admin", scopes=["admin"])
-    return _token(deps.settings, nonce)
+        _, nonce = _add(session, deps.settings, place.id, name="admin", scopes=["admin"])
+    return token(deps.settings, nonce)
+
+
+def issue(session: Session, settings: Settings, *, workspace_id: str, agent_id: str, name: str) -> str:
+    """Make an agent's own key; the nonce that `token` derives its text from."""
+    _, nonce = _add(session, settings, workspace_id, name=name, scopes=["agent"], agent_id=agent_id)
+    return nonce
+
+
+def token(settings: Settings, nonce: str) -> str:
+    """The text of the key of a nonce."""
+    return PREFIX + tokens.derived(settings, "api-key", nonce)
 
 
 def _add(
-    session: Session, settings: Settings, place: Workspace, *, name: str, scopes: Sequence[str]
+    session: Session,
+    settings: Settings,
+    workspace_id: str,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    agent_id: str | None = None,
 ) -> tuple[ApiKey, str]:
-    nonce = secrets.token_hex(32)
+    nonce = tokens.nonce()
     row = ApiKey(
         id=uuid7(),
-        workspace_id=place.id,
+        workspace_id=workspace_id,
         name=name,
-        digest=_digest(_token(settings, nonce)),
+        digest=tokens.digest(token(settings, nonce)),
         scopes=list(scopes),
         created_at=datetime.now(UTC),
+        agent_id=agent_id,
     )
     session.add(row)
     session.flush()
     return row, nonce
-
-
-def _token(settings: Settings, nonce: str) -> str:
-    mac = hmac.digest(secret_key(settings).encode(), b"api-key:" + nonce.encode(), "sha256")
-    return PREFIX + base64.urlsafe_b64encode(mac).decode().rstrip("=")
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _bound(session: Session, actor: Actor) -> str | None:
@@ -143,4 +154,6 @@ def _view(row: ApiKey, workspace: str) -> dict[str, Any]:
         "workspace": workspace,
         "created_at": moment(row.created_at),
         "revoked_at": moment(row.revoked_at),
+        "expires_at": moment(row.expires_at),
+        "agent_id": row.agent_id,
     }

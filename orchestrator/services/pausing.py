@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from models.errors import InvalidError
-from models.queries import runs, steps, sweeps
+from models.queries import deadlines, runs, steps, sweeps
 from models.queries.runs import RunState
 from models.states import RunStatus
 from orchestrator.core import schema
@@ -41,9 +41,11 @@ def _put_off_timeouts(advance: Advance, state: RunState) -> None:
     session, run_id = advance.session, advance.info.id
     real = sweeps.clock(session) - runs.paused_at(session, run_id).timestamp()
     steps.put_off_timeouts(session, run_id, real)
+    paused = real / advance.deps.clock.real(1.0)
+    if advance.plan.has_deadlines:
+        deadlines.put_off(session, run_id, paused)
     if state.timeout_at is not None:
-        paused = timedelta(seconds=real / advance.deps.clock.real(1.0))
-        runs.set_timeout(session, run_id, state.timeout_at + paused)
+        runs.set_timeout(session, run_id, state.timeout_at + timedelta(seconds=paused))
 
 
 def _check_input(expected: Any, given: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 No transaction is open while a handler works (spec "layout", the way of a run).
 """
 
-import time
 import traceback
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,11 +13,11 @@ from models.base import dump_json
 from models.database import OUTAGES
 from models.errors import ErrorCode, OrchestratorError
 from models.queries import steps
-from orchestrator.core import conditions, decide, redact, values
+from orchestrator.core import conditions, decide, lanes, redact, values
 from orchestrator.core.acceptance import PREVIEW_CHARACTERS
 from orchestrator.core.outcome import Cancelled, Failed, Outcome, Paused, StepError, Succeeded, Waiting
 from orchestrator.ports import StepContext
-from orchestrator.services import asking, data, inline, rows
+from orchestrator.services import asking, beats, data, inline, pricing, rows
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.data import Names
 from orchestrator.services.deps import Deps
@@ -57,7 +56,7 @@ def perform(deps: Deps, claimed: Claimed) -> Performed:
         _log.error("step not prepared", run=claimed.info.id, step=claimed.path, traceback=shown)
         return _failed(deps, claimed, _internal(error), secrets)
     kept = Performed(
-        outcome=_ask(deps, claimed, ctx, secrets),
+        outcome=_priced(deps, claimed, _ask(deps, claimed, ctx, secrets)),
         resolved=None if resolved is None else dump_json(resolved),
         input_digest=data.digest(ctx.input),
         dispatched=True,
@@ -71,8 +70,30 @@ def taken(deps: Deps, claimed: Claimed, said: Succeeded | Failed) -> Performed:
     Raises OUTAGES, what the database raises.
     """
     names = names_of(deps, claimed)
-    outcome = asking.terms(deps, names.secrets()).accept(said)
+    outcome = _priced(deps, claimed, asking.terms(deps, names.secrets()).accept(said))
     return _judged(deps, claimed, names, Performed(outcome=outcome, dispatched=True))
+
+
+def judged(deps: Deps, claimed: Claimed, names: Names, given: Succeeded) -> Performed:
+    """What is taken of an output that a person gives, within the caller's transaction: it has cost nothing."""
+    outcome = asking.terms(deps, names.secrets()).accept(given)
+    return _judged(deps, claimed, names, Performed(outcome=outcome, dispatched=True))
+
+
+def _priced(deps: Deps, claimed: Claimed, outcome: Outcome) -> Outcome:
+    """The outcome with what it cost by the price that holds, which an agent's output shows too."""
+    if not isinstance(outcome, Succeeded | Failed) or outcome.usage is None:
+        return outcome
+    usage = pricing.priced(deps, claimed.info.workspace_id, outcome.usage)
+    if isinstance(outcome, Succeeded) and claimed.node.type == "agent":
+        outcome = replace(outcome, output=_with_cost(outcome.output, usage.cost_microcents))
+    return replace(outcome, usage=usage)
+
+
+def _with_cost(output: Any, microcents: int | None) -> Any:
+    if not isinstance(output, dict) or not isinstance(output.get("usage"), dict):
+        return output
+    return {**output, "usage": {**output["usage"], "cost_microcents": microcents}}
 
 
 def _judged(deps: Deps, claimed: Claimed, names: Names, done: Performed) -> Performed:
@@ -86,6 +107,9 @@ def _judged(deps: Deps, claimed: Claimed, names: Names, done: Performed) -> Perf
                 f"the type {claimed.node.type} calls a run and does not say so; declare it with calls=True"
             )
             return _refused(done, claimed, ErrorCode.INTERNAL, message)
+        case Paused() if claimed.node.undoes is not None:
+            message = f"a {claimed.node.type} that pauses the run cannot compensate; take another type"
+            return _refused(done, claimed, ErrorCode.VALIDATION, message)
         case Waiting() | Paused() | Cancelled():
             return done
 
@@ -105,6 +129,7 @@ def names_of(deps: Deps, claimed: Claimed) -> Names:
     node = claimed.node
     sources = [edge.source for edge in node.ins] if node.need is None else []
     named = names.steps_of({*node.refs, *node.edge_refs})
+    names.know_undone(node, claimed.live_in)
     names.prefetch([*sources, *(no for no in named if no != node.no)])
     return names
 
@@ -130,10 +155,12 @@ def prepare(deps: Deps, claimed: Claimed, names: Names) -> tuple[StepContext, di
         fields=inline.own_fields(deps, node, names),
         idempotency_key=_idempotency_key(deps, claimed, names),
         evaluate=lambda expression: conditions.evaluate(expression, names),
-        deadline=None if node.timeout is None else time.monotonic() + node.timeout,
+        deadline=claimed.deadline,
         cancelled=claimed.given_up,
         lost=_lost(deps, claimed),
+        beat=beats.of(deps, claimed),
         no=claimed.no,
+        rank=lanes.rank(node.priority, claimed.info.priority),
     )
     return ctx, resolved
 
@@ -147,16 +174,20 @@ def _lost(deps: Deps, claimed: Claimed) -> tuple[int, ...]:
 
 
 def _idempotency_key(deps: Deps, claimed: Claimed, names: Names) -> str:
-    if claimed.idempotency_key is not None:
-        return claimed.idempotency_key
-    if claimed.node.idempotency_key is None:
-        return claimed.default_key
-    key = values.resolve(claimed.node.idempotency_key, names.without_env())
+    given, own = claimed.idempotency_key, claimed.node.idempotency_key
+    if own is None:
+        return given or claimed.default_key
+    _, rerun, nth = (given or "").partition(f"{claimed.default_key}:r")  # done anew, and not resolved since
+    if given is not None and not rerun:
+        return given
+    key = values.resolve(own, names.without_env())
     text = key if isinstance(key, str) else dump_json(key)
     if claimed.plan.branch(claimed.no):
         text = f"{text}:{claimed.path}"
+    if rerun:
+        text = f"{text}:r{nth}"
     with deps.db.transaction() as session:
-        return steps.set_idempotency_key(session, claimed.info.id, claimed.no, text)
+        return steps.set_idempotency_key(session, claimed.info.id, claimed.no, text, given)
 
 
 def _ask(deps: Deps, claimed: Claimed, ctx: StepContext, secrets: list[str]) -> Outcome:

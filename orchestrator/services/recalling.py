@@ -42,7 +42,7 @@ def _abort(deps: Deps, session: Session, entry: Entry) -> Sequence[Effect]:
     if run_id is None:
         return ()
     state, info = _locked(session, run_id)
-    if state.status in RUN_TERMINAL or state.stopping is not None or info.detached:
+    if state.status in (*RUN_TERMINAL, RunStatus.COMPENSATING) or state.stopping is not None or info.detached:
         return ()
     error = {
         "code": ErrorCode.CANCELLED.value,
@@ -51,8 +51,9 @@ def _abort(deps: Deps, session: Session, entry: Entry) -> Sequence[Effect]:
         "details": None,
     }
     advance = _advance(deps, session, info)
-    advance.stop(RunStatus.ABORTED, error, spare_running=entry.data["spare_running"])
-    return advance.effects
+    status = RunStatus.COMPENSATING if entry.data.get("compensate") else RunStatus.ABORTED
+    advance.stop(status, error, spare_running=entry.data["spare_running"])
+    return advance.waves()
 
 
 def align(deps: Deps, entry: Entry) -> Sequence[Effect]:

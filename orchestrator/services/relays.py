@@ -5,7 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from models.queries import outbox
 from models.queries.outbox import Entry
 from orchestrator.core.effects import Effect
-from orchestrator.services import answering, budgets, calling, recalling, telling
+from orchestrator.services import (
+    answering,
+    budgets,
+    calling,
+    provisioning,
+    recalling,
+    telling,
+    undoing_called,
+)
 from orchestrator.services.deps import Deps
 
 
@@ -29,4 +37,6 @@ _BY_KIND: Mapping[str, Callable[[Deps, Entry], Sequence[Effect]]] = {
     telling.ALIGN: recalling.align,
     telling.ENDED: answering.answer,
     telling.SPENT: _spent,
+    telling.PROVISION: provisioning.carry_out,
+    telling.UNDO: undoing_called.ask,
 }

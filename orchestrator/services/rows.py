@@ -18,6 +18,10 @@ class Rows(Protocol):
 
     def stored(self, nos: Collection[int]) -> list[Stored]: ...
 
+    def undone(self, no: int, attempt: int) -> Stored:
+        """A step as its compensation sees it, by the attempt that is undone."""
+        ...
+
     def variables(self) -> Mapping[str, Any]: ...
 
     def given(self, no: int) -> tuple[str | None, Any]:
@@ -49,6 +53,10 @@ class StoredRows:
     def stored(self, nos: Collection[int]) -> list[Stored]:
         with self.begin() as session:
             return steps.stored(session, self.run_id, nos)
+
+    def undone(self, no: int, attempt: int) -> Stored:
+        with self.begin() as session:
+            return steps.undone(session, self.run_id, no, attempt)
 
     def variables(self) -> Mapping[str, Any]:
         with self.begin() as session:

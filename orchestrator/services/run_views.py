@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 
 from models.errors import NotFoundError
 from models.event import Event
+from models.queries import degraded, runs
 from models.queries import run_views as queries
-from models.queries import runs
 from models.queries.run_views import RunFilter as RunFilter
 from models.run import Run, RunData
 from models.states import RunStatus, StepStatus
 from orchestrator.core.mermaid import draw
-from orchestrator.services import data, paging, step_views
+from orchestrator.services import compensation_views, data, paging, step_views
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -50,13 +50,16 @@ def keep_whole(deps: Deps, actor: Actor, once: Once) -> Once:
 def in_session(session: Session, deps: Deps, row: Found) -> dict[str, Any]:
     """A run as this transaction sees it."""
     found_run, run_data, workflow, version = row
+    plan = deps.plans.get(session, found_run.version_id)
     return {
         **_name(found_run, workflow, version),
         "inputs": run_data.inputs,
         "outputs": outputs(session, deps, found_run, run_data),
         "variables": run_data.variables,
-        **_course(found_run, run_data.labels),
-        "step_counts": queries.step_counts(session, found_run.id),
+        "forked_from": run_data.forked_from,
+        **_course(found_run, run_data.labels, degraded=bool(degraded.runs(session, [found_run.id]))),
+        "step_counts": queries.step_counts(session, found_run.id, step_views.forward(plan)),
+        **compensation_views.of_run(session, plan, found_run),
     }
 
 
@@ -67,7 +70,14 @@ def runs_page(deps: Deps, actor: Actor, wanted: RunFilter, request: PageRequest)
     before = request.after(scope)
     with deps.db.read() as session:
         rows = queries.page(session, actor.workspace_id, wanted, before=before, limit=request.limit + 1)
-        return paging.page(rows, request, scope, place=lambda row: row[0].id, show=lambda row: _summary(*row))
+        spoilt = degraded.runs(session, [row[0].id for row in rows])
+        return paging.page(
+            rows,
+            request,
+            scope,
+            place=lambda row: row[0].id,
+            show=lambda row: _summary(*row, degraded=row[0].id in spoilt),
+        )
 
 
 def steps(deps: Deps, actor: Actor, run_id: str, request: PageRequest) -> dict[str, Any]:
@@ -120,18 +130,19 @@ def event(row: Event) -> dict[str, Any]:
     return {**shown, "data": row.data}
 
 
-def _summary(found_run: Run, labels: Any, workflow: str, version: int) -> dict[str, Any]:
-    return _name(found_run, workflow, version) | _course(found_run, labels)
+def _summary(found_run: Run, labels: Any, workflow: str, version: int, *, degraded: bool) -> dict[str, Any]:
+    return _name(found_run, workflow, version) | _course(found_run, labels, degraded=degraded)
 
 
 def _name(found_run: Run, workflow: str, version: int) -> dict[str, Any]:
     return {"id": found_run.id, "workflow": workflow, "version": version, "status": found_run.status}
 
 
-def _course(found_run: Run, labels: Any) -> dict[str, Any]:
+def _course(found_run: Run, labels: Any, *, degraded: bool) -> dict[str, Any]:
     error = found_run.error
     return {
         "error": None if error is None else {key: error.get(key) for key in ("code", "message", "step")},
+        "degraded": degraded,
         "cost_microcents": found_run.cost_microcents,
         "labels": labels,
         "parent_run_id": found_run.parent_run_id,

@@ -5,7 +5,6 @@ Every function owns its transaction and returns effects; the caller sends them a
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -22,7 +21,7 @@ from orchestrator.core import schema
 from orchestrator.core.effects import Arrange, Effect
 from orchestrator.core.outcome import Call
 from orchestrator.core.plan import Plan
-from orchestrator.services import concurrency, links, pausing, telling
+from orchestrator.services import concurrency, links, pausing, provisioning, telling
 from orchestrator.services.actors import Actor
 from orchestrator.services.advance import Advance
 from orchestrator.services.deps import Deps
@@ -151,9 +150,7 @@ def _create(
         "has_budget": has_budget,
         "cost_microcents": 0,
         "concurrency_key": key,
-        "timeout_at": None
-        if plan.timeout is None or not starts
-        else datetime.fromtimestamp(deps.clock.now() + plan.timeout, UTC),
+        "timeout_at": concurrency.timeout_at(deps, plan, started=starts),
         **links.columns(link),
     }
     kept = {
@@ -177,6 +174,8 @@ def _create(
         },
         actor=actor.name,
     )
+    if trigger.overrides:
+        runs.note(session, run_id, "override.applied", trigger.overrides, actor=actor.name)
     steps.insert_all(session, run_id, plan.step_rows)
     info = RunInfo(
         id=run_id,
@@ -190,12 +189,13 @@ def _create(
         concurrency_key=key,
         **links.columns(link),
     )
+    files = provisioning.wanted(session, plan, info)
     advance = Advance(deps=deps, session=session, plan=plan, info=info)
     if not starts:
         assert key is not None
-        return Created(run_id=run_id, effects=(Arrange(key=key),))
+        return Created(run_id=run_id, effects=(*files, Arrange(key=key)))
     concurrency.begin(session, advance, paused=link is not None and link.paused)
-    return Created(run_id=run_id, effects=tuple(advance.waves()))
+    return Created(run_id=run_id, effects=(*files, *advance.waves()))
 
 
 def _budget(plan: Plan, trigger: Trigger) -> dict[str, Any] | None:
@@ -209,26 +209,46 @@ def _budget(plan: Plan, trigger: Trigger) -> dict[str, Any] | None:
     }
 
 
-def abort(deps: Deps, actor: Actor, run_id: str, reason: str, once: Once | None = None) -> list[Effect]:
+def abort(
+    deps: Deps,
+    actor: Actor,
+    run_id: str,
+    reason: str,
+    once: Once | None = None,
+    *,
+    compensate: bool = False,
+) -> list[Effect]:
     """Abort a run: what has not started is skipped, what runs is given up or, where it is external, let end.
 
-    Raises NotFoundError, and ConflictError for a run that ended otherwise; a repeated abort is no error.
+    compensate: then what it has done is undone. Raises NotFoundError, and ConflictError for a run that ended
+    otherwise or is undone; a repeated abort is no error.
     """
     guard = once or Once()
     with deps.db.transaction() as session:
         if guard.begin(session) is not None:
             return []
         state, advance = _locked(deps, session, actor, run_id)
-        if RunStatus.ABORTED not in (state.status, state.stopping):
-            if state.status in RUN_TERMINAL:
-                raise ConflictError(
-                    f"run {run_id} is {state.status} already; only a run that goes on can be aborted"
-                )
+        if not _is_aborted(state, run_id, compensate=compensate):
             by = {"by": actor.name}
             error = {"code": "CANCELLED", "message": reason or "aborted", "step": None, "details": by}
-            advance.stop(RunStatus.ABORTED, error)
+            advance.stop(RunStatus.COMPENSATING if compensate else RunStatus.ABORTED, error)
+        effects = advance.waves()
         guard.finish(session, {"id": run_id})
-        return list(advance.effects)
+        return effects
+
+
+def _is_aborted(state: RunState, run_id: str, *, compensate: bool) -> bool:
+    """Whether an abort was asked for before. Raises ConflictError where this one comes too late."""
+    if state.status is RunStatus.COMPENSATING:
+        raise ConflictError(f"run {run_id} is compensating, which goes on to its end; wait until it has ended")
+    if state.status in RUN_TERMINAL and state.status is not RunStatus.ABORTED:
+        raise ConflictError(f"run {run_id} is {state.status} already; only a run that goes on can be aborted")
+    if compensate and RunStatus.ABORTED in (state.status, state.stopping):
+        raise ConflictError(
+            f"run {run_id} was aborted without compensation; POST /api/runs/{run_id}/compensate undoes what it has "
+            "done, once it has ended"
+        )
+    return state.status is RunStatus.ABORTED or state.stopping in (RunStatus.ABORTED, RunStatus.COMPENSATING)
 
 
 def pause(deps: Deps, actor: Actor, run_id: str, reason: str, once: Once | None = None) -> list[Effect]:

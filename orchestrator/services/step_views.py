@@ -4,7 +4,7 @@ Source: spec "http-api", GET /api/runs/{id}/steps. A step that has had no attemp
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,25 +14,28 @@ from sqlalchemy.orm import Session
 from models.errors import NotFoundError
 from models.queries import calls, runs
 from models.queries import run_views as queries
+from models.queries.run_views import Forward
 from models.run import Run
 from models.states import StepStatus
 from models.step import Step
-from orchestrator.core.plan import Plan
-from orchestrator.services import data, paging
-from orchestrator.services.data import Names
+from orchestrator.core.plan import Plan, PlanNode
+from orchestrator.services import compensation_views, data, paging
+from orchestrator.services.data import GAVE, Names
 from orchestrator.services.deps import Deps
 from orchestrator.services.paging import PageRequest
 from orchestrator.services.shapes import moment
 from orchestrator.services.waiting import Waiting
 
 Attempts = Sequence[Row[Any]]
+_ERROR = ("code", "message", "transient", "details")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shelf:
     """What the steps of one answer are shown from, loaded at once for all of them.
 
-    called: the run that an attempt called, by the step's path and its number.
+    called: the run that an attempt called, by the step's path and its number. undoing: compensations that have begun,
+    by number.
     """
 
     run: Run
@@ -41,6 +44,12 @@ class _Shelf:
     waiting: Waiting
     attempts: dict[int, list[Row[Any]]]
     called: dict[tuple[str, int], str]
+    undoing: Mapping[int, Step]
+
+
+def forward(plan: Plan) -> Forward:
+    """Which steps of a run of a plan are no compensations."""
+    return Forward(size=len(plan.nodes), count=plan.forward)
 
 
 def page(session: Session, deps: Deps, run: Run, request: PageRequest) -> dict[str, Any]:
@@ -48,7 +57,8 @@ def page(session: Session, deps: Deps, run: Run, request: PageRequest) -> dict[s
     scope = ["steps", run.id]
     place = request.after(scope)
     after = -1 if place is None else int(place)
-    rows = queries.steps(session, run.id, after=after, limit=request.limit + 1)
+    plan = deps.plans.get(session, run.version_id)
+    rows = queries.steps(session, run.id, forward(plan), after=after, limit=request.limit + 1)
     shelf = _shelf(session, deps, run, rows[: request.limit])
     return paging.page(
         rows, request, scope, place=lambda step: str(step.no), show=lambda step: _view(shelf, step)
@@ -61,7 +71,11 @@ def one(session: Session, deps: Deps, run: Run, path: str) -> dict[str, Any]:
     if step is None:
         raise NotFoundError(f"The run {run.id} has no step {path!r}; GET /api/runs/{run.id}/steps lists them")
     shelf = _shelf(session, deps, run, [step])
-    log = [_attempt_view(row) | _called(shelf, step, row.number) for row in shelf.attempts[step.no]]
+    given = queries.attempt_outputs(session, run.id, step.no)
+    log = [
+        _attempt_view(row) | {"output": given.get(row.number)} | _called(shelf, step, row.number)
+        for row in shelf.attempts[step.no]
+    ]
     return {**_view(shelf, step), "attempt_log": log}
 
 
@@ -73,12 +87,13 @@ def _shelf(session: Session, deps: Deps, run: Run, steps: Sequence[Step]) -> _Sh
     numbers = {step.no for step in steps}
     names.prefetch(numbers | {edge.source for no in numbers for edge in plan.at(no).ins})
     attempts: dict[int, list[Row[Any]]] = defaultdict(list)
-    for row in queries.attempts(session, run.id, numbers):
+    undoing = compensation_views.rows(session, run, plan, steps)
+    for row in queries.attempts(session, run.id, numbers | undoing.keys()):
         attempts[row.no].append(row)
     waiting = Waiting(session=session, deps=deps, run=run, plan=plan, names=names)
     calling = [step.path for step in steps if plan.at(step.no).calls]
     called = calls.by_steps(session, run.id, calling) if calling else {}
-    return _Shelf(run=run, plan=plan, names=names, waiting=waiting, attempts=attempts, called=called)
+    return _Shelf(run=run, plan=plan, names=names, waiting=waiting, attempts=attempts, called=called, undoing=undoing)
 
 
 def _view(shelf: _Shelf, step: Step) -> dict[str, Any]:
@@ -92,18 +107,28 @@ def _view(shelf: _Shelf, step: Step) -> dict[str, Any]:
         "attempts": len(tries),
         "route": step.route,
         "input": _input(shelf, step, tries),
-        "output": shelf.names.output(step.no) if step.status == StepStatus.SUCCESS else None,
+        "output": shelf.names.output(step.no) if step.status in GAVE else None,
         "error": _error(step, tries),
+        "degraded": step.status == StepStatus.SUCCESS and bool(tries) and tries[-1].error is not None,
         "agent": _last(tries, "agent"),
         "model": _last(tries, "model"),
-        "tokens": _tokens(tries),
+        "tokens": tokens(tries),
         "cost_microcents": sum(row.cost_microcents for row in tries),
         "waiting_for": shelf.waiting.reason(step),
         **_called(shelf, step, tries[-1].number if tries else 0),
+        **_undoing(shelf, node),
         "created_at": moment(shelf.run.created_at),
         "started_at": moment(step.started_at),
         "finished_at": moment(step.finished_at),
     }
+
+
+def _undoing(shelf: _Shelf, node: PlanNode) -> dict[str, Any]:
+    """How the undoing of a step stands; of a step without compensation, nothing."""
+    if node.undone_by is None:
+        return {}
+    own = shelf.undoing.get(node.undone_by)
+    return {"compensation": compensation_views.of_step(own, shelf.attempts[node.undone_by])}
 
 
 def _called(shelf: _Shelf, step: Step, attempt: int) -> dict[str, str | None]:
@@ -120,7 +145,7 @@ def _input(shelf: _Shelf, step: Step, tries: Attempts) -> dict[str, Any] | None:
 
 
 def _error(step: Step, tries: Attempts) -> Any:
-    if step.status in (StepStatus.SUCCESS, StepStatus.SKIPPED) or not tries:
+    if step.status in (*GAVE, StepStatus.SKIPPED) or not tries:
         return None
     return tries[-1].error
 
@@ -129,7 +154,8 @@ def _last(tries: Attempts, column: str) -> Any:
     return next((value for row in reversed(tries) if (value := getattr(row, column)) is not None), None)
 
 
-def _tokens(tries: Attempts) -> dict[str, int] | None:
+def tokens(tries: Attempts) -> dict[str, int] | None:
+    """The tokens of attempts together; None where none of them says."""
     counted = [row for row in tries if row.tokens_in is not None or row.tokens_out is not None]
     if not counted:
         return None
@@ -143,11 +169,11 @@ def _attempt_view(row: Row[Any]) -> dict[str, Any]:
     return {
         "attempt": row.number,
         "status": row.status,
-        "error": row.error,
+        "error": None if row.error is None else {key: row.error[key] for key in _ERROR},
         "worker": row.worker,
         "agent": row.agent,
         "model": row.model,
-        "tokens": _tokens([row]),
+        "tokens": tokens([row]),
         "cost_microcents": row.cost_microcents,
         "started_at": moment(row.begun_at or row.claimed_at),
         "finished_at": moment(row.finished_at),

@@ -9,18 +9,20 @@ import structlog
 from models.database import OUTAGES
 from models.moves import Target, Transition
 from models.queries import transitions
+from models.queries import unserved as places
 from models.queries.leases import Held
 from models.queries.runs import RunInfo
 from orchestrator.core.effects import Effect, Message, Wave
+from orchestrator.core.outcome import Waiting
 from orchestrator.core.plan import Plan
-from orchestrator.services import budgets, claiming, gates, inline, lanes
+from orchestrator.services import budgets, claiming, gates, inline, lanes, unserved
 from orchestrator.services.advance import message
 from orchestrator.services.claiming import BudgetRefusedError, Claimed, RunCache
 from orchestrator.services.completing import Completion, Done
 from orchestrator.services.crash import crash_point
 from orchestrator.services.deps import Deps
 from orchestrator.services.leases import LeaseKeeper
-from orchestrator.services.performing import failed_to_store, names_of, perform
+from orchestrator.services.performing import Performed, failed_to_store, names_of, perform
 from orchestrator.services.turns import Turns
 
 _log = structlog.get_logger(__name__)
@@ -45,20 +47,43 @@ class Carrier:
         `in_chord`: the message is a member of a chord, whose body carries the join on.
         """
         until = time.monotonic() + CONTINUE_SECONDS
+        claimed = self.claim(look)
+        if claimed is not None:
+            self._work(claimed, until, in_chord=in_chord)
+
+    def claim(self, look: Message) -> Claimed | None:
+        """Begin an attempt of a step, if it is still to be done; what takes the message's place is sent."""
         claimed = self._claim(look)
-        first = True
+        if claimed is not None:
+            self._made_room(claimed.info, claimed.queue)
+        return claimed
+
+    def resume(self, look: Message) -> None:
+        """Go on with a parked step under its attempt, if it still waits; its handler is executed again."""
+        until = time.monotonic() + CONTINUE_SECONDS
+        info = self.runs.get(self.deps.db, look.run_id)
+        if info is None:
+            return
+        with self.turns.of(info.id), self.deps.db.transaction() as session:
+            claimed = claiming.resume(self.deps, session, info, look.no, look.attempt)
+            back = claimed is None and places.give_back(session, info.id, look.no, look.attempt)
+        if claimed is not None:
+            self._work(claimed, until)
+        elif back:
+            self._released(lambda: unserved.release(self.deps, info.workspace_id))
+
+    def _work(self, first: Claimed, until: float, *, in_chord: bool = False) -> None:
+        """Do a claimed attempt, then go on with what became ready, until `until` of `time.monotonic()`."""
+        claimed: Claimed | None = first
         while claimed is not None:
             crash_point("after_claim")
             held = Held(claimed.info.id, claimed.no, claimed.attempt)
             claimed = replace(claimed, given_up=self.keeper.hold(held))
             try:
-                if first:
-                    self._made_room(claimed.info, claimed.queue)
-                    first = False
-                performed = self._perform(claimed)
+                performed = self.perform(claimed)
                 crash_point("after_effect")
                 go_on = not in_chord and time.monotonic() < until
-                claimed = self._complete(claimed, performed, in_chord=in_chord, go_on=go_on)
+                claimed = self.complete(claimed, performed, in_chord=in_chord, go_on=go_on)
             finally:
                 self.keeper.release(held)
 
@@ -105,16 +130,18 @@ class Carrier:
         self._made_room(info, plan.at(look.no).queue)
         return None
 
-    def _perform(self, claimed: Claimed) -> Done:
+    def perform(self, claimed: Claimed) -> Done:
+        """The body of an attempt; nothing of what comes of it is written yet."""
         if claimed.node.body is not None:
             return inline.Contained()
         if claimed.node.inline:
             return _evaluate(self.deps, claimed)
         return perform(self.deps, claimed)
 
-    def _complete(
-        self, claimed: Claimed, done: Done, *, in_chord: bool, go_on: bool
+    def complete(
+        self, claimed: Claimed, done: Done, *, in_chord: bool = False, go_on: bool = False
     ) -> Claimed | None:
+        """Write what came of an attempt and send what follows; the step to go on with, where `go_on` allows one."""
         completion = Completion(deps=self.deps, claimed=claimed, in_chord=in_chord, go_on=go_on)
         try:
             effects, following = self._stored(completion, done)
@@ -127,6 +154,8 @@ class Carrier:
         self.send(effects)
         if claimed.node.pool is not None:
             self._released(lambda: lanes.after_end(self.deps, claimed))
+        if not _parks(done):
+            self._released(lambda: unserved.after_end(self.deps, claimed))
         return following
 
     def _stored(
@@ -186,6 +215,10 @@ class Carrier:
         ready = [t for t in queued if not t.in_chord and (following is None or t is not target)]
         rest = lanes.admit(self.deps, info, completion.claimed.plan, ready)
         return ([Wave(messages=tuple(message(info, t) for t in rest))] if rest else []), following
+
+
+def _parks(done: Done) -> bool:
+    return isinstance(done, Performed) and isinstance(done.outcome, Waiting)
 
 
 def _evaluate(deps: Deps, claimed: Claimed) -> inline.Inlined:

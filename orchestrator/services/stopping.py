@@ -13,7 +13,6 @@ from models.queries import outbox, runs, steps, sweeps, transitions
 from models.queries.runs import RunInfo
 from models.queries.steps import Hot
 from models.states import STEP_TERMINAL, RunStatus, StepStatus
-from orchestrator.core import decide
 from orchestrator.core.effects import Effect, Stop
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import CHUNK
@@ -66,7 +65,7 @@ def close(
     spare_running: bool = False,
 ) -> Closed:
     """Close steps that are not terminal, but for those that are let end; `status`: the whole run is to end so."""
-    closed = [row for row in rows if not _is_let_end(plan, row, spare_running)]
+    closed = [row for row in rows if not is_let_end(plan, row, spare_running)]
     moves = [_move(deps, plan.at(row.no), row) for row in closed]
     ended: list[int] = []
     for at in range(0, len(moves), CHUNK):
@@ -83,29 +82,44 @@ def close(
     if info.has_budget and held:
         cost = sum(move.result.cost for move in moves if move.result is not None)
         runs.settle(session, info.budget_id, steps.reserved_by(session, info.id, held), cost)
-    kept = [row for row in rows if _is_let_end(plan, row, spare_running)] if spare_running else []
+    kept = [row for row in rows if is_let_end(plan, row, spare_running)] if spare_running else []
+    undo = status is not RunStatus.ABORTED
     effects = (
         *_end_work(session, plan, info.id, closed),
-        *recall(session, plan, info.id, closed, spare_running=False),
-        *recall(session, plan, info.id, kept, spare_running=True),
+        *recall(session, plan, info.id, closed, spare_running=False, compensate=undo),
+        *recall(session, plan, info.id, kept, spare_running=True, compensate=undo),
     )
     return Closed(steps=len(closed), branches=tuple(ended), effects=effects)
 
 
-def end_work(session: Session, run_id: str, no: int, attempts: Iterable[int]) -> tuple[Effect, ...]:
-    """Stop what attempts of a step have under way elsewhere: an outbox row and an effect for each."""
-    now = sweeps.clock(session)
+def end_work(session: Session, run_id: str, row: Hot, attempts: Iterable[int]) -> tuple[Effect, ...]:
+    """Stop what attempts of a step have under way elsewhere: an outbox row and an effect for each.
+
+    It names the key that they work under: the step may get another one before the stop is carried out.
+    """
+    now, told = sweeps.clock(session), {"idempotency_key": row.idempotency_key}
     return tuple(
-        Stop(outbox_id=outbox.add(session, "stop", run_id, no, attempt, {}, now)) for attempt in attempts
+        Stop(outbox_id=outbox.add(session, "stop", run_id, row.no, attempt, told, now)) for attempt in attempts
     )
 
 
 def recall(
-    session: Session, plan: Plan, run_id: str, rows: Iterable[Hot], *, spare_running: bool
+    session: Session,
+    plan: Plan,
+    run_id: str,
+    rows: Iterable[Hot],
+    *,
+    spare_running: bool,
+    compensate: bool = True,
 ) -> tuple[Effect, ...]:
-    """Abort what steps that were parked have called; `spare_running`: what runs there may end."""
+    """Abort what steps that were parked have called; `spare_running`: what runs there may end.
+
+    compensate: what was done there is undone, as nobody takes it over; not where the run was aborted as it is.
+    """
     return tuple(
-        telling.recall(session, run_id, row.no, row.attempt, spare_running=spare_running)
+        telling.recall(
+            session, run_id, row.no, row.attempt, spare_running=spare_running, compensate=compensate
+        )
         for row in rows
         if row.status == StepStatus.WAITING and plan.at(row.no).calls
     )
@@ -123,11 +137,12 @@ def _end_work(session: Session, plan: Plan, run_id: str, closed: Sequence[Hot]) 
         effect
         for row in closed
         if plan.at(row.no).slow
-        for effect in end_work(session, run_id, row.no, under_way(session, run_id, row))
+        for effect in end_work(session, run_id, row, under_way(session, run_id, row))
     )
 
 
-def _is_let_end(plan: Plan, row: Hot, spare_running: bool) -> bool:
+def is_let_end(plan: Plan, row: Hot, spare_running: bool) -> bool:
+    """Whether a stop waits for a step's end: it runs, here or elsewhere, and is an external commitment."""
     node = plan.at(row.no)
     elsewhere = node.slow or node.calls
     works = row.status == StepStatus.RUNNING or (elsewhere and row.status == StepStatus.WAITING)
@@ -135,7 +150,8 @@ def _is_let_end(plan: Plan, row: Hot, spare_running: bool) -> bool:
 
 
 def _move(deps: Deps, node: PlanNode, row: Hot) -> Move:
-    status, digits = StepStatus(row.status), decide.edges_on_skip(node)
+    """Close a step. It decides nothing: no target was told, and an operator may have it go on later."""
+    status = StepStatus(row.status)
     if status in (StepStatus.PENDING, StepStatus.QUEUED):
         return Move(
             no=row.no,
@@ -143,8 +159,6 @@ def _move(deps: Deps, node: PlanNode, row: Hot) -> Move:
             sources=(status,),
             to=StepStatus.SKIPPED,
             event="step.skipped",
-            more={"edges": digits},
-            out_edges=digits,
         )
     result = None
     if status is not StepStatus.RETRYING:
@@ -157,9 +171,7 @@ def _move(deps: Deps, node: PlanNode, row: Hot) -> Move:
         sources=(status,),
         to=StepStatus.ABORTED,
         event="step.aborted",
-        more={"edges": digits},
         bump=1,
-        out_edges=digits,
         change=None if result is None else AttemptChange.END,
         result=result,
     )

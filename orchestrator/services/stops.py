@@ -42,7 +42,8 @@ def _as_claimed(deps: Deps, session: Session, entry: Entry) -> Claimed:
     info = runs.info(session, entry.run_id)
     assert info is not None, f"outbox entry {entry.id} of a run that is not there"
     row = steps.hot(session, entry.run_id, [entry.no])[0]
-    return claiming.as_held(deps, session, info, replace(row, attempt=entry.attempt))
+    key = (entry.data or {}).get("idempotency_key", row.idempotency_key)
+    return claiming.as_held(deps, session, info, replace(row, attempt=entry.attempt, idempotency_key=key))
 
 
 def _stop(deps: Deps, claimed: Claimed) -> None:

@@ -4,62 +4,49 @@ Each is idempotent, bounded, safe beside any number of others, and says what is 
 "engine", Sweeps; `beat_schedule.py` has an entry for each.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.orm import Session
 
-from models.database import OUTAGES
 from models.errors import ErrorCode
 from models.moves import AttemptChange, AttemptResult, Move
 from models.queries import idempotency, outbox, runs, stamps, steps, sweeps
-from models.queries.runs import RunInfo
 from models.queries.sweeps import Backlog, DueStep
-from models.states import RunStatus, StepStatus
+from models.states import StepStatus
 from orchestrator.core import decide
 from orchestrator.core.effects import Effect, Message, Relay, Stop, Timer, Wave
-from orchestrator.core.outcome import Failed, StepError
-from orchestrator.core.plan import PlanNode
+from orchestrator.core.outcome import StepError
 from orchestrator.services import (
+    agent_sweeps,
     claiming,
     concurrency,
+    contact,
     container_ends,
     containers,
+    gateway_sweeps,
     lanes,
     looking,
-    stopping,
+    operational,
     telling,
     waking,
 )
-from orchestrator.services.advance import Advance
-from orchestrator.services.completing import Completion
+from orchestrator.services import unserved as waits
 from orchestrator.services.crash import crash_point
 from orchestrator.services.deps import Deps
+from orchestrator.services.failing import advance_of, fail
 from orchestrator.services.idempotency import KEPT
-from orchestrator.services.performing import Performed
+from orchestrator.services.swept import BATCH, each
+from orchestrator.services.swept import Swept as Swept
+from orchestrator.services.timing_out import timeouts
 
 _log = structlog.get_logger(__name__)
-BATCH = 500
 RESEND_SECONDS = 5.0
 SHORTAGE_SECONDS = 1.0
 POISON = 3
 T = TypeVar("T")
 Length = Callable[[str], int | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
-    """What a sweep did: effects to send, and whether more is left than it took."""
-
-    effects: tuple[Effect, ...] = ()
-    found: int = 0
-
-    @property
-    def more(self) -> bool:
-        return self.found >= BATCH
 
 
 def undispatched(deps: Deps, length: Length | None = None) -> Swept:
@@ -107,53 +94,19 @@ def _message(step: DueStep) -> Message:
     return Message(run_id=step.run_id, no=step.no, path=step.path, attempt=step.attempt, queue=step.queue)
 
 
-def _each(deps: Deps, found: Iterable[T], act: Callable[[Deps, T], tuple[Effect, ...]]) -> tuple[Effect, ...]:
-    """What follows for each that was found; one that cannot be dealt with holds up no other."""
-    effects: list[Effect] = []
-    for item in found:
-        try:
-            effects += act(deps, item)
-        except OUTAGES:
-            raise
-        except Exception:
-            _log.exception("passed over by a sweep", item=item)
-    return tuple(effects)
-
-
 def leases(deps: Deps) -> Swept:
     """Take back steps whose worker was lost: queued again, or failed when they killed three workers.
 
     Nothing expires within one lease of the first contact after the database was away.
     """
     with deps.db.read() as session:
-        if not _in_contact(deps, session_now := sweeps.clock(session), stamps.last(session, _CONTACT)):
+        if not contact.lasts(deps, session_now := sweeps.clock(session), stamps.last(session, contact.STAMPS)):
             found = []
         else:
             found = sweeps.expired_leases(session, BATCH)
-    _note_contact(deps, session_now)
-    effects = _each(deps, found, _lost)
+    contact.note(deps, session_now)
+    effects = each(deps, found, _lost)
     return Swept(effects=tuple(effects), found=len(found))
-
-
-_CONTACT = ("leases.seen", "leases.contact")
-
-
-def _silence(deps: Deps) -> float:
-    """After how many seconds without a sweep the database counts as having been away."""
-    return max(deps.settings.lease_seconds, 4 * deps.settings.sweep_seconds)
-
-
-def _in_contact(deps: Deps, now: float, last: Mapping[str, float]) -> bool:
-    since = now - last.get("leases.contact", now)
-    return now - last.get("leases.seen", 0) <= _silence(deps) and since >= deps.settings.lease_seconds
-
-
-def _note_contact(deps: Deps, now: float) -> None:
-    with deps.db.transaction() as session:
-        seen = stamps.last(session, _CONTACT).get("leases.seen")
-        if seen is None or now - seen > _silence(deps):
-            stamps.put(session, "leases.contact", now)
-        stamps.put(session, "leases.seen", now)
 
 
 def _lost(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
@@ -161,12 +114,12 @@ def _lost(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
         state = runs.lock(session, step.run_id)
         if step.losses + 1 >= POISON:
             message = f"the worker was lost {POISON} times while it did this step; it is not tried again"
-            return _fail(deps, session, step, ErrorCode.WORKER_LOST, message)
-        advance = _advance(deps, session, step.run_id)
+            return fail(deps, session, step, StepError.of(ErrorCode.WORKER_LOST, message), final=True)
+        advance = advance_of(deps, session, step.run_id)
         stopping = state is not None and state.stopping is not None
         if stopping or container_ends.is_closed(advance, step.no):
             message = "the worker was lost while the run was being stopped; the step is not tried again"
-            return _fail(deps, session, step, ErrorCode.WORKER_LOST, message)
+            return fail(deps, session, step, StepError.of(ErrorCode.WORKER_LOST, message), final=True)
         node = advance.plan.at(step.no)
         reserved = steps.reserved(session, step.run_id, step.no, step.attempt)
         cost = claiming.estimate(deps, node)
@@ -189,71 +142,11 @@ def _lost(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
         return tuple(advance.waves())
 
 
-def timeouts(deps: Deps) -> Swept:
-    """Fail attempts, parked ones too, and runs that have outrun their timeout."""
-    with deps.db.read() as session:
-        found = sweeps.timed_out(session, BATCH)
-        outrun = sweeps.timed_out_runs(session, deps.clock.now(), BATCH)
-    effects = _each(deps, found, _time_out) + _each(deps, outrun, _time_out_run)
-    return Swept(effects=effects, found=max(len(found), len(outrun)))
-
-
-def _time_out(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
-    with deps.db.transaction() as session:
-        runs.lock(session, step.run_id)
-        advance = _advance(deps, session, step.run_id)
-        if advance.plan.at(step.no).body is not None:
-            container_ends.time_out(advance, step.no, step.attempt)
-            return tuple(advance.waves())
-        return _fail(deps, session, step, ErrorCode.TIMEOUT, "the attempt has outrun its timeout")
-
-
-def _time_out_run(deps: Deps, run_id: str) -> tuple[Effect, ...]:
-    with deps.db.transaction() as session:
-        state = runs.lock(session, run_id)
-        if state is None or state.status is not RunStatus.RUNNING or state.stopping is not None:
-            return ()
-        if state.timeout_at is None or state.timeout_at.timestamp() > deps.clock.now():
-            return ()  # it was paused and resumed meanwhile
-        advance = _advance(deps, session, run_id)
-        error = {
-            "code": ErrorCode.TIMEOUT.value,
-            "message": "the run has outrun its timeout",
-            "step": None,
-            "details": None,
-        }
-        advance.stop(RunStatus.FAILED, error)
-        return tuple(advance.effects)
-
-
-def _fail(deps: Deps, session: Session, step: DueStep, code: ErrorCode, message: str) -> tuple[Effect, ...]:
-    """Fail an attempt in the place of its worker, a parked one too; its retry policy and error port apply."""
-    runs.lock(session, step.run_id)
-    (now,) = steps.hot(session, step.run_id, [step.no])
-    if now.status != step.status or now.attempt != step.attempt:
-        return ()
-    claimed = claiming.as_held(deps, session, _info(session, step.run_id), now)
-    if code is ErrorCode.WORKER_LOST:
-        claimed = replace(claimed, node=_without_retry(claimed.node))
-    node = claimed.node
-    done = Performed(
-        outcome=Failed(error=StepError.of(code, message)),
-        digits=decide.edges_on_failure(node),
-        dispatched=True,
-    )
-    source = StepStatus(now.status)
-    effects, _ = Completion(deps=deps, claimed=claimed, source=source).write(session, done)
-    if not node.slow:
-        return (*effects, *stopping.recall(session, claimed.plan, step.run_id, [now], spare_running=False))
-    work = stopping.under_way(session, step.run_id, now)
-    return (*effects, *stopping.end_work(session, step.run_id, step.no, work))
-
-
 def due(deps: Deps) -> Swept:
     """Queue retries whose wait is over; wake timers; start runs whose concurrency key has room."""
     with deps.db.read() as session:
         found = sweeps.due(session, deps.clock.now(), BATCH)
-    effects = _each(deps, found, _wake)
+    effects = each(deps, found, _wake)
     return Swept(effects=(*effects, *concurrency.sweep(deps)), found=len(found))
 
 
@@ -266,14 +159,19 @@ def wake(deps: Deps, timer: Timer) -> tuple[Effect, ...]:
 
 def _wake(deps: Deps, step: DueStep, after: float | None = None) -> tuple[Effect, ...]:
     if step.status == StepStatus.WAITING and looking.asks(deps, step.run_id, step.no):
+        if after is None:
+            return looking.later(deps, step.run_id, step.no, step.attempt)
         return looking.look(deps, step.run_id, step.no, step.attempt, after)
     with deps.db.transaction() as session:
-        advance = _advance(deps, session, step.run_id)
+        advance = advance_of(deps, session, step.run_id)
         if step.status == StepStatus.WAITING and advance.plan.at(step.no).body is not None:
+            runs.lock(session, step.run_id)  # a timer and a sweep may wake it at once: the counters have to stay
             containers.wake(advance, step.no, step.attempt)
             return tuple(advance.waves())
         if step.status == StepStatus.WAITING:
-            waking.complete(advance, step.no, step.attempt, {})
+            waking.complete(
+                advance, step.no, step.attempt, steps.timer_output(session, step.run_id, step.path)
+            )
             return tuple(advance.waves())
         move = Move(
             no=step.no,
@@ -291,6 +189,12 @@ def stops(deps: Deps) -> Swept:
     with deps.db.transaction() as session:
         found = outbox.take_due(session, sweeps.clock(session), BATCH, ("stop",))
     return Swept(effects=tuple(Stop(outbox_id=entry) for entry in found), found=len(found))
+
+
+def unserved(deps: Deps) -> Swept:
+    """Let the steps go on that wait for an agent and can be served."""
+    effects = waits.sweep(deps)
+    return Swept(effects=effects, found=len(effects))
 
 
 def relays(deps: Deps) -> Swept:
@@ -313,21 +217,6 @@ def answers(deps: Deps) -> Swept:
         return Swept(found=idempotency.purge(session, expired, BATCH))
 
 
-def _info(session: Session, run_id: str) -> RunInfo:
-    info = runs.info(session, run_id)
-    assert info is not None, f"step of run {run_id}, which is not there"
-    return info
-
-
-def _advance(deps: Deps, session: Session, run_id: str) -> Advance:
-    info = _info(session, run_id)
-    return Advance(deps=deps, session=session, plan=deps.plans.get(session, info.version_id), info=info)
-
-
-def _without_retry(node: PlanNode) -> PlanNode:
-    return replace(node, retry=replace(node.retry, policy="never"))
-
-
 SWEEPS: Mapping[str, Callable[[Deps], Swept]] = {
     "undispatched": undispatched,
     "leases": leases,
@@ -336,9 +225,15 @@ SWEEPS: Mapping[str, Callable[[Deps], Swept]] = {
     "stops": stops,
     "relays": relays,
     "answers": answers,
+    "unserved": unserved,
+    "agents": agent_sweeps.agents_and_work,
+    "offers": agent_sweeps.offers,
+    "gateways": gateway_sweeps.pings,
+    "operational": operational.purge,
 }
 
-
+# Seconds between runs of what reads a whole table; beat_schedule.py says the same.
+SELDOM: Mapping[str, float] = {"offers": 60.0}
 BEAT = "beat"
 
 
@@ -358,5 +253,5 @@ def stale(deps: Deps) -> list[str]:
     with deps.db.read() as session:
         now = sweeps.clock(session)
         last = stamps.last(session, [f"sweep.{name}" for name in SWEEPS])
-    limit = now - 3 * deps.settings.sweep_seconds
-    return [name for name in SWEEPS if last.get(f"sweep.{name}", 0.0) < limit]
+    every = {name: max(deps.settings.sweep_seconds, SELDOM.get(name, 0.0)) for name in SWEEPS}
+    return [name for name in SWEEPS if last.get(f"sweep.{name}", 0.0) < now - 3 * every[name]]

@@ -14,7 +14,16 @@ from orchestrator.core.effects import Relay
 from orchestrator.core.outcome import Call
 from orchestrator.core.plan import Plan
 
-CALL, RECALL, ALIGN, ENDED, SPENT = KINDS = ("call", "recall", "align", "ended", "spent")
+CALL, RECALL, ALIGN, ENDED, SPENT, PROVISION, UNDO = KINDS = (
+    "call",
+    "recall",
+    "align",
+    "ended",
+    "spent",
+    "provision",
+    "undo",
+)
+UNWRITTEN = "AGENT_UNAVAILABLE: the files of the run's agents are not written yet"
 
 
 def call(session: Session, run_id: str, no: int, attempt: int, wanted: Call) -> Relay:
@@ -22,9 +31,21 @@ def call(session: Session, run_id: str, no: int, attempt: int, wanted: Call) -> 
     return _note(session, CALL, run_id, no, attempt, wanted.to_json())
 
 
-def recall(session: Session, run_id: str, no: int, attempt: int, *, spare_running: bool = False) -> Relay:
-    """Nobody waits for what an attempt has called: that run is aborted; `spare_running`: what runs may end."""
-    return _note(session, RECALL, run_id, no, attempt, {"spare_running": spare_running})
+def recall(
+    session: Session,
+    run_id: str,
+    no: int,
+    attempt: int,
+    *,
+    spare_running: bool = False,
+    compensate: bool = True,
+) -> Relay:
+    """Nobody waits for what an attempt has called: that run is aborted.
+
+    spare_running: what runs may end; compensate: what it has done is undone.
+    """
+    told = {"spare_running": spare_running, "compensate": compensate}
+    return _note(session, RECALL, run_id, no, attempt, told)
 
 
 def align(session: Session, plan: Plan, run_id: str) -> list[Relay]:
@@ -52,6 +73,16 @@ def created(session: Session, run_id: str) -> Relay:
 def spent(session: Session, info: RunInfo) -> list[Relay]:
     """The budget that a called run draws on is spent: the run that holds it is stopped or paused."""
     return [_note(session, SPENT, info.budget_id)] if info.budget_id != info.id else []
+
+
+def undo(session: Session, run_id: str, no: int, attempt: int) -> Relay:
+    """A parked compensation waits for the run that its owner called to undo itself."""
+    return _note(session, UNDO, run_id, no, attempt)
+
+
+def provision(session: Session, run_id: str) -> Relay:
+    """The files of the agents that a run names are to be written before it works with any of them."""
+    return _note(session, PROVISION, run_id)
 
 
 def _note(session: Session, kind: str, run_id: str, no: int = 0, attempt: int = 0, data: Any = None) -> Relay:

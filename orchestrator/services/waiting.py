@@ -47,7 +47,8 @@ class Waiting:
                 return self._queued(step)
             case StepStatus.RETRYING:
                 return f"its retry, due at {moment(step.due_at)}"
-            case StepStatus.WAITING if step.due_at is not None:
+            # of a slow step `due_at` is only when its answer is looked for next
+            case StepStatus.WAITING if step.due_at is not None and not self.plan.at(step.no).slow:
                 return f"{step.waiting_for}, due at {moment(step.due_at)}"
             case StepStatus.WAITING:
                 return step.waiting_for

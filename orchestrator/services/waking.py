@@ -10,15 +10,16 @@ from models.database import OUTAGES
 from models.errors import OrchestratorError
 from models.moves import AttemptChange, AttemptResult, Move, Transition
 from models.queries import runs, steps
-from models.states import StepStatus
+from models.states import OPEN, StepStatus
 from orchestrator.core import decide
 from orchestrator.core.effects import Effect
 from orchestrator.core.outcome import Failed, Succeeded
-from orchestrator.services import asking, claiming, data, inline, performing
+from orchestrator.services import asking, claiming, data, inline, performing, unserved
 from orchestrator.services.advance import Advance
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.completing import Completion
 from orchestrator.services.deps import Deps
+from orchestrator.services.ends import End, Send
 from orchestrator.services.performing import Performed
 
 _log = structlog.get_logger(__name__)
@@ -43,6 +44,21 @@ def settle(deps: Deps, run_id: str, no: int, attempt: int, outcome: Succeeded | 
         return _write(deps, claimed, performing.failed_to_store(claimed, error))
 
 
+def hear(deps: Deps, send: Send, end: End) -> bool:
+    """Settle an end that this process saw, and send what follows; False where its step is not parked yet."""
+    if comes_early(deps, end.run_id, end.no, end.attempt):
+        return False
+    send(settle(deps, end.run_id, end.no, end.attempt, end.outcome))
+    return True
+
+
+def comes_early(deps: Deps, run_id: str, no: int, attempt: int) -> bool:
+    """Whether an attempt still runs, and is to be parked: what comes for it now is to come again."""
+    with deps.db.read() as session:
+        rows = steps.hot(session, run_id, [no])
+    return bool(rows) and rows[0].attempt == attempt and rows[0].status == StepStatus.RUNNING
+
+
 def _parked(deps: Deps, run_id: str, no: int, attempt: int) -> Claimed | None:
     """The attempt as its worker held it; None where there is nothing to end."""
     with deps.db.read() as session:
@@ -59,7 +75,7 @@ def _write(deps: Deps, claimed: Claimed, done: Performed) -> tuple[Effect, ...]:
     completion = Completion(deps=deps, claimed=claimed, source=StepStatus.WAITING)
     with deps.db.transaction() as session:
         effects, _ = completion.write(session, done)
-    return tuple(effects)
+    return (*effects, *unserved.after_end(deps, claimed))
 
 
 def complete(advance: Advance, no: int, attempt: int, output: Any) -> bool:
@@ -92,7 +108,7 @@ def complete(advance: Advance, no: int, attempt: int, output: Any) -> bool:
             run_id=advance.info.id,
             moves=(move,),
             decisions=decide.decisions(advance.plan, node, digits),
-            while_=("running", "paused"),
+            while_=OPEN,
         )
     )
     return began and _release(advance, no, attempt)

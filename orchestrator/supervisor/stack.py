@@ -32,9 +32,10 @@ class Stack:
         return Program(name="valkey", argv=argv, env=self._env(), stage=BROKER)
 
     def preparation(self) -> Program:
-        """A program that ends: migrations and the first key."""
+        """A program that ends: migrations, the first key, the local gateway's row."""
         argv = (sys.executable, "-m", "orchestrator.supervisor.prepare")
-        return Program(name="prepare", argv=argv, env=self._env())
+        more = ("--gateway",) if self.gateway else ()
+        return Program(name="prepare", argv=(*argv, *more), env=self._env())
 
     def rest(self) -> Iterator[Program]:
         """All but the broker: they need it and a migrated database."""

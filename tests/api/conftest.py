@@ -74,6 +74,9 @@ class Api:
     def put(self, path: str, body: Any, **options: Any) -> TestResponse:
         return self.call("PUT", path, json=body, **options)
 
+    def patch(self, path: str, body: Any, **options: Any) -> TestResponse:
+        return self.call("PATCH", path, json=body, **options)
+
     def delete(self, path: str, **options: Any) -> TestResponse:
         return self.call("DELETE", path, **options)
 
@@ -100,7 +103,17 @@ class Api:
         return Api(app=self.app, engine=self.engine, key=made["key"])
 
     def without_key(self) -> "Api":
-        return Api(app=self.app, engine=self.engine, key=None)
+        return self.using(None)
+
+    def using(self, key: str | None) -> "Api":
+        """The same API as whoever has this key."""
+        return Api(app=self.app, engine=self.engine, key=key)
+
+    def enrolled(self, name: str, **fields: Any) -> tuple["Api", dict[str, Any]]:
+        """An agent that an admin has registered: the API as that agent, and what registration answered."""
+        body = {"name": name, "role": "worker", "capabilities": [], **fields}
+        made = self.done(self.post("/api/agents/register", body), 201)
+        return self.using(made["api_key"]), made
 
     def elsewhere(self) -> "Api":
         """The same API as an admin of another workspace."""

@@ -13,6 +13,10 @@ FIELDS = st.sampled_from(
     [
         "name", "nodes", "edges", "inputs", "id", "type", "retry", "when", "labels", "variables", "overrides",
         "budget", "limit_cents", "version", "scopes", "reason", "input", "compensate", "from", "to", "expression",
+        "signal", "key", "data", "comment",
+        "set", "output", "timeout", "max", "initial", "action", "filter", "label", "status", "cursor", "limit",
+        "role", "capabilities", "files", "gateway", "status", "queued_task_count", "grace_seconds", "heartbeat",
+        "text", "output", "usage", "error", "message", "code", "details", "kind", "url", "token", "default",
     ]
 )  # fmt: skip
 LEAVES = st.one_of(
@@ -32,6 +36,14 @@ WRITES = st.sampled_from(
         ("POST", "/api/workflows/triage/rollback"), ("POST", "/api/workflows/triage/runs"),
         ("POST", "/api/keys"), ("POST", "/api/workspaces"), ("POST", "/api/runs/{run}/pause"),
         ("POST", "/api/runs/{run}/resume"), ("POST", "/api/runs/{run}/abort"),
+        ("POST", "/api/runs/{run}/signal"), ("POST", "/api/signals"), ("POST", "/api/approvals/{run}/approve"),
+        ("POST", "/api/approvals/{run}/links"), ("POST", "/api/approval-links/{run}/reject"),
+        ("POST", "/api/runs/{run}/variables"), ("POST", "/api/runs/bulk"),
+        ("POST", "/api/runs/{run}/steps/first/override"), ("POST", "/api/runs/{run}/steps/first/skip"),
+        ("POST", "/api/runs/{run}/steps/first/complete"), ("POST", "/api/runs/{run}/steps/first/rerun"),
+        ("POST", "/api/agents/register"), ("PATCH", "/api/agents/mine"), ("POST", "/api/agents/mine/heartbeat"),
+        ("POST", "/api/agents/mine/rotate-key"), ("POST", "/api/agents/mine/work/x/complete"),
+        ("POST", "/api/agents/mine/work/x/fail"), ("POST", "/api/gateways"), ("PATCH", "/api/gateways/hub"),
     ]
 )  # fmt: skip
 TOKENS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -43,6 +55,9 @@ LISTS = st.sampled_from(
         "/api/runs/{run}/steps",
         "/api/keys",
         "/api/workspaces",
+        "/api/approvals",
+        "/api/agents",
+        "/api/gateways",
     ]
 )
 QUIET = settings(
@@ -62,6 +77,8 @@ def database_kind() -> str:
 def run(api: Api) -> str:
     api.define(ROUTED)
     api.define(DISPATCHED)
+    api.enrolled("mine")
+    api.done(api.post("/api/gateways", {"name": "hub", "kind": "local"}), 201)
     return str(api.done(api.post("/api/workflows/dispatched/runs", {"inputs": {"n": 1}}), 202)["id"])
 
 
@@ -71,7 +88,7 @@ def test_no_body_breaks_anything(api: Api, run: str, write: tuple[str, str], bod
     method, path = write
     answer = api.call(method, path.format(run=run), data=json.dumps(body), content_type="application/json")
 
-    assert answer.status_code in (200, 201, 202, 404, 409, 422), answer.text
+    assert answer.status_code in (200, 201, 202, 404, 409, 422, 429), answer.text
 
 
 @QUIET
@@ -88,7 +105,9 @@ def test_no_bytes_break_anything(api: Api, run: str, write: tuple[str, str], bod
 @QUIET
 @given(
     path=LISTS,
-    name=st.sampled_from(["limit", "cursor", "after", "status", "label", "parent", "workflow"]),
+    name=st.sampled_from(
+        ["limit", "cursor", "after", "status", "label", "parent", "workflow", "role", "capability", "gateway"]
+    ),
     value=TOKENS,
 )
 def test_no_query_breaks_anything(api: Api, run: str, path: str, name: str, value: str) -> None:
@@ -105,8 +124,11 @@ def test_no_name_breaks_anything(api: Api, run: str, name: str) -> None:
         f"/api/runs/{run}/steps/{name}",
         f"/api/runs/{name}",
         f"/api/keys/{name}",
+        f"/api/agents/{name}",
+        f"/api/gateways/{name}",
     ):
         assert api.call("GET", path).status_code < 500
+    assert api.post(f"/api/agents/mine/work/{name}/renew").status_code < 500
 
 
 @QUIET

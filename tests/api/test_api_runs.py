@@ -10,11 +10,14 @@ from tests.api.conftest import DISPATCHED, ROUTED, Api
 from tests.support.engine import Engine
 
 RUN_FIELDS = {
-    "id", "workflow", "version", "status", "inputs", "outputs", "variables", "error", "cost_microcents",
+    "id", "workflow", "version", "status", "inputs", "outputs", "variables", "error", "degraded",
+    "cost_microcents",
     "step_counts", "labels", "parent_run_id", "created_at", "started_at", "finished_at",
+    "compensation", "compensation_failed", "forked_from",
 }  # fmt: skip
 STEP_FIELDS = {
-    "path", "node", "type", "status", "attempts", "route", "input", "output", "error", "agent", "model", "tokens",
+    "path", "node", "type", "status", "attempts", "route", "input", "output", "error", "degraded",
+    "agent", "model", "tokens",
     "cost_microcents", "waiting_for", "created_at", "started_at", "finished_at",
 }  # fmt: skip
 FAILING = {

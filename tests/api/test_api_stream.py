@@ -152,6 +152,12 @@ class Log:
         last = min(upto, after + limit)
         return [{"seq": seq, "type": "step.queued", "run_id": run_id} for seq in range(after + 1, last + 1)]
 
+    def chunks(self, run_ids: Collection[str], *, after: int, limit: int) -> list[tuple[int, Any]]:
+        return []
+
+    def last_chunk(self) -> int:
+        return 0
+
 
 def sequence(stream: Iterator[bytes]) -> list[int]:
     return [event["seq"] for event in parse(b"".join(stream).decode())]

@@ -35,6 +35,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, str]]
 def test_what_is_right_is_taken(found: dict[str, dict[int, str]]) -> None:
     assert {name: errors for name, errors in found.items() if name != "refused.py"} == {
         "accepted.py": {},
+        "outside.py": {},
         "lead_qualification.py": {},
     }
 

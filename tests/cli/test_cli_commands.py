@@ -137,13 +137,19 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     [
         (("--queues", "steps,a b"), "'a b' is no queue; write 1 to 64"),
         (("--queues", "steps,"), "'' is no queue"),
-        (("--pool", "gevent"), "gevent is not installed; pip install gevent"),
     ],
 )
 def test_a_worker_that_could_not_work_is_refused(run: Run, given: tuple[str, str], said: str) -> None:
     answer = run("worker", *given)
     assert answer.exit_code == 2
     assert said in answer.output
+
+
+def test_a_pool_that_is_not_installed_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gevent", None)
+    answer = run("worker", "--pool", "gevent")
+    assert answer.exit_code == 2
+    assert "gevent is not installed; pip install gevent" in answer.output
 
 
 def test_celery_by_itself_refuses_a_wrong_setting_with_one_sentence() -> None:

@@ -69,6 +69,51 @@ def test_a_step_that_waits_says_for_what() -> None:
     assert "run 0190" not in " ".join(drawn(progress, [["a"]]))
 
 
+def chunk(step: str, text: str, at: str = "01") -> Mapping[str, Any]:
+    return {**event("stream.chunk", step, at, attempt=1, index=0, text=text, tokens=None), "seq": None}
+
+
+def test_a_step_that_writes_shows_its_last_line_until_it_ends() -> None:
+    progress = Progress("w", ["a"])
+    progress.apply(event("step.started", "a", "01", attempt=1))
+    for text in ("Dear all,\n\nthe quar", "ter was\tgood\x1b[2J. ", "x" * 80 + "\n  \n"):
+        progress.apply(chunk("a", text))
+    line = drawn(progress, [["a"]])[1]
+    assert line.endswith("  …" + "x" * (tree.WRITTEN - 1))
+    progress.apply(event("step.waiting", "a", "02", attempt=1, reason="agent x"))
+    progress.apply(chunk("a", "and more"))
+    assert "and more" in " ".join(drawn(progress, [["a"]]))
+    progress.apply(event("step.completed", "a", "03", attempt=1))
+    assert "and more" not in " ".join(drawn(progress, [["a"]]))
+    progress.apply(chunk("unheard-of", "x"))
+    assert any("unheard-of" in line for line in drawn(progress, [["a"]]))
+
+
+def test_plain_lines_say_now_and_then_what_a_step_writes() -> None:
+    now = 0.0
+    plain = follow.Plain(clock=lambda: now)
+    assert plain.line(chunk("a", "\n")) is None
+    assert plain.line(chunk("a", "Dear all, ")) == f"00:00:01  {'a':<24} writes  Dear all,"
+    assert plain.line(chunk("a", "the quarter")) is None
+    assert plain.line(chunk("b", "Other")) == f"00:00:01  {'b':<24} writes  Other"
+    now = 2.1
+    assert plain.line(chunk("a", " was \x1b[2Jgood")) == (
+        f"00:00:01  {'a':<24} writes  Dear all, the quarter was \ufffd[2Jgood"
+    )
+    assert plain.line(event("step.completed", "a", "02")) == f"00:00:02  {'a':<24} success"
+    assert plain.line({**event("stream.done", "a"), "seq": None}) is None
+    assert plain.line(chunk("a", "anew")) == f"00:00:01  {'a':<24} writes  anew"
+
+
+def test_a_degraded_step_says_what_it_failed_with() -> None:
+    error = {"code": "NETWORK", "message": "refused"}
+    degraded = event("step.completed", "a", "02", degraded=True, error=error)
+    progress = Progress("w", ["a"])
+    progress.apply(degraded)
+    assert any("degraded after NETWORK: refused" in line for line in drawn(progress, [["a"]]))
+    assert follow.Plain().line(degraded) == f"00:00:02  {'a':<24} success  degraded after NETWORK: refused"
+
+
 def test_of_a_large_run_what_works_or_failed_is_drawn() -> None:
     progress = Progress("wide", [f"s{n}" for n in range(5000)])
     progress.apply(event("step.started", "s4999"))

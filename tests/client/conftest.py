@@ -13,7 +13,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from api.app import create_app
 from models.database import Database
 from orchestrator.client import Client
-from orchestrator.services import keys
+from orchestrator.services import keys, sweeps
 from orchestrator.settings import Settings
 from tests.support import engine as engines
 from tests.support.engine import Engine
@@ -155,6 +155,9 @@ def _carry(engine: Engine, work: threading.Event, over: threading.Event) -> None
     while not over.wait(0.01):
         if work.is_set():
             engine.drain()
+            for timer in [timer for timer in engine.timers if timer.seconds == 0]:
+                engine.timers.remove(timer)
+                engine.send(sweeps.wake(engine.deps, timer))
 
 
 def _end(

@@ -1,5 +1,6 @@
 """Every method of the client against the real API over real HTTP."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -7,9 +8,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from click.testing import CliRunner
 
+from orchestrator.cli.main import main
 from orchestrator.client import Client, Conflict, NotFound, RunFailed
 from orchestrator.client.answers import RunStatus
+from orchestrator.testing import replay
 from tests.client.conftest import TRIAGE, Served
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -97,6 +101,46 @@ def test_a_run_is_paused_resumed_and_aborted(client: Client, served: Served) -> 
         client.runs.pause(run)
 
 
+def test_approvals_links_and_signals(client: Client) -> None:
+    asks = {"id": "ask", "type": "approval", "required": 2, "assignees": ["ada", "bob"]}
+    waits = {"id": "wait", "type": "signal", "signal": "signed"}
+    client.workflows.create({"name": "asking", "nodes": [asks, waits]})
+    run = client.runs.start("asking")["id"]
+    asked = next(event for event in client.runs.events(run) if event["type"] == "approval.requested")
+    (found,) = client.approvals.list(assignee="bob", run=run)
+    assert found["id"] == asked["data"]["approval"]
+    link = client.approvals.link(found["id"], "bob@example.com")
+    client.request("POST", f"/api/approval-links/{link['token']}/approve", {"data": {"n": 1}})
+    assert client.approvals.get(found["id"])["votes"][0]["by"] == "bob@example.com"
+    assert client.approvals.approve(found["id"], comment="fine")["status"] == "approved"
+    with pytest.raises(Conflict, match="one vote a key"):
+        client.approvals.reject(found["id"])
+    client.runs.signal(run, "signed", {"by": "ada"}, id="n-1")
+    assert client.runs.wait(run, timeout=60)["outputs"]["wait"] == {"by": "ada"}
+    assert list(client.approvals.list()) == []
+    assert [each["id"] for each in client.approvals.list(status="all")] == [found["id"]]
+    assert client.signals.send("signed", "k", id="n-2")["run_id"] is None
+
+
+def test_an_operator_acts_on_steps(client: Client, served: Served) -> None:
+    served.work.clear()
+    run = client.runs.start("triage", {"amount": 1})["id"]
+    with pytest.raises(Conflict, match="first is queued; only one that is failed can be retried"):
+        client.runs.retry(run, "first")
+    client.runs.set_variables(run, {"x": 1}, reason="to see it")
+    assert client.runs.override(run, "second", timeout="5s", retry={"max_attempts": 2})["variables"] == {"x": 1}
+    client.runs.skip(run, "first", reason="no need")
+    assert client.runs.get(run)["status"] == "failed"  # its outputs name what was skipped
+    client.runs.rerun(run, "first")
+    served.work.set()
+    assert client.runs.wait(run)["status"] == "success"
+    failed = client.runs.start("failing")["id"]
+    client.runs.wait(failed)
+    assert client.runs.complete(failed, "only", {"by": "hand"})["status"] == "success"
+    done = client.runs.bulk("retry", {"workflow": "failing"}, reason="again")
+    assert [(item["done"], item["error"] and item["error"]["code"]) for item in done["items"]] == [(False, "CONFLICT")]
+
+
 def test_keys_and_workspaces(client: Client, served: Served) -> None:
     assert client.workspaces.create("sales")["name"] == "sales"
     assert client.workspaces.get("sales")["name"] == "sales"
@@ -158,3 +202,18 @@ def test_the_client_loads_nothing_of_the_engine(database_kind: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_workflow_is_tested_and_a_run_replayed(
+    client: Client, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = client.workflows.test("triage", {"amount": 4}, script=[{"after": "1d"}])
+    assert (tested["status"], tested["outputs"], tested["unmocked"]) == ("success", {"doubled": 8}, [])
+    ended = client.runs.wait(client.runs.start("triage", {"amount": 21})["id"], check=True)
+    monkeypatch.setenv("ORCHESTRATOR_URL", served.url)
+    monkeypatch.setenv("ORCHESTRATOR_API_KEY", served.key)
+    printed = CliRunner().invoke(main, ["history", ended["id"]])
+    history = json.loads(printed.output)
+    assert history["run"]["outputs"] == {"doubled": 42}
+    replay(history, TRIAGE).check()
+    assert client.workflows.test("triage", history=history)["differences"] == []

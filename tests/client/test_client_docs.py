@@ -14,6 +14,10 @@ from tests.client.conftest import Served
 from tests.support.programs import ROOT
 
 TEXT = (ROOT / "docs" / "client.md").read_text()
+_NOUNS = (
+    *("workflows", "runs", "approvals", "signals", "agents", "gateways"),
+    *("keys", "workspaces", "costs", "prices"),
+)
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 PRINTS = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 
@@ -23,7 +27,7 @@ def test_the_examples_print_what_they_say(served: Served, monkeypatch: pytest.Mo
     monkeypatch.setenv("ORCHESTRATOR_URL", served.url)
     monkeypatch.setenv("ORCHESTRATOR_API_KEY", served.key)
     names: dict[str, Any] = {}
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 7
     for block in BLOCKS:
         said = StringIO()
         with redirect_stdout(said):
@@ -33,7 +37,7 @@ def test_the_examples_print_what_they_say(served: Served, monkeypatch: pytest.Mo
 
 def test_every_method_and_error_is_named() -> None:
     client = Client("http://127.0.0.1:9")
-    nouns = {name: getattr(client, name) for name in ("workflows", "runs", "keys", "workspaces")}
+    nouns = {name: getattr(client, name) for name in _NOUNS}
     rows = dict(re.findall(r"^\| `client\.(\w+)` \| (.*) \|$", TEXT, re.MULTILINE))
     assert {noun: public(member) for noun, member in nouns.items()} == {
         noun: set(re.findall(r"`(\w+)`", row)) for noun, row in rows.items()

@@ -7,10 +7,15 @@ import pytest
 
 from api.app import create_app
 from models.database import Database
-from orchestrator.client import answers
+from orchestrator.client import agent_answers, answers, workflow_answers
 from tests.support import engine
 
-SHAPES = [name for name in dir(answers) if is_typeddict(getattr(answers, name))]
+SHAPES = {
+    name: shape
+    for module in (answers, agent_answers, workflow_answers)
+    for name, shape in vars(module).items()
+    if is_typeddict(shape)
+}
 ELSEWHERE = {"StepWithAttempts": "Step"}
 
 
@@ -24,9 +29,9 @@ def schemas(database: Database) -> dict[str, Any]:
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_shape_is_the_apis(name: str, schemas: dict[str, Any]) -> None:
-    shape, schema = getattr(answers, name), schemas[name]
+    shape, schema = SHAPES[name], schemas[name]
     hints = get_type_hints(shape, include_extras=True)
-    assert set(hints) == set(schema["properties"]), f"orchestrator.client.answers.{name} is not as the API's"
+    assert set(hints) == set(schema["properties"]), f"{shape.__module__}.{name} is not as the API's"
     assert shape.__required_keys__ == set(schema.get("required", ())) & set(hints)
     for member, hint in hints.items():
         if get_origin(hint) is NotRequired:
@@ -49,7 +54,7 @@ def fits(hint: Any, schema: dict[str, Any]) -> bool:
         return bool(schema["$ref"].rpartition("/")[2] == hint.__name__)
     if get_origin(hint) is list:
         return schema["type"] == "array" and fits(get_args(hint)[0], schema["items"])
-    named = {str: "string", int: "integer", bool: "boolean", dict: "object"}
+    named = {str: "string", int: "integer", bool: "boolean", dict: "object", float: "number"}
     return schema.get("type", "object") == named[get_origin(hint) or hint]
 
 
@@ -61,7 +66,8 @@ def bare(schema: dict[str, Any]) -> dict[str, Any]:
     """A schema without its null."""
     if isinstance(schema.get("type"), list):
         left = [kind for kind in schema["type"] if kind != "null"]
-        return {**schema, "type": left[0] if len(left) == 1 else left}
+        words = {"enum": [word for word in schema["enum"] if word is not None]} if "enum" in schema else {}
+        return {**schema, **words, "type": left[0] if len(left) == 1 else left}
     for word in ("anyOf", "oneOf"):
         if {"type": "null"} in schema.get(word, ()):
             (left,) = [each for each in schema[word] if each != {"type": "null"}]

@@ -1,5 +1,6 @@
 """Following a run through cuts, restarts and lines that are not what they seem: every event once, in order."""
 
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -119,6 +120,39 @@ def test_a_cut_right_after_the_end_changes_nothing(client: Client, served: Serve
         if event["type"] == "run.completed":
             served.proxy.cut()
     assert_whole(client, run, seen)
+
+
+def frame(event: dict[str, Any]) -> bytes:
+    place = f"id: {event['seq']}\n" if event["seq"] is not None else ""
+    return f"{place}event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def chunk(run: str, text: str) -> dict[str, Any]:
+    told = {"attempt": 1, "index": 0, "text": text, "tokens": None}
+    return {"seq": None, "type": "stream.chunk", "run_id": run, "step": "n0", "at": "", "data": told}
+
+
+def test_chunks_between_events_move_no_place(client: Client, served: Served, run: str) -> None:
+    log = list(client.runs.log(run))
+    served.faults.seen.clear()
+    first = [chunk(run, "one"), log[0], chunk(run, "two"), log[1], chunk(run, "three")]
+    cut = (200, [("Content-Type", "text/event-stream")], b"".join(map(frame, first)))
+    served.faults.plan += [cut]
+    seen = []
+    for event in client.runs.stream(run):
+        seen.append(event)
+        if len(seen) > len(first):  # of the second stream
+            served.work.set()
+    assert seen[:5] == first
+    assert [event for event in seen if event["seq"] is not None] == list(client.runs.log(run))
+    assert streams(served)[:2] == ["0", str(log[1]["seq"])]
+
+
+def test_events_leave_chunks_out(client: Client, served: Served, run: str) -> None:
+    spoilt = (200, [("Content-Type", "text/event-stream")], frame(chunk(run, "one")))
+    served.faults.plan += [spoilt]
+    served.work.set()
+    assert_whole(client, run, list(client.runs.events(run)))
 
 
 def test_line_separators_within_text_end_no_line(client: Client) -> None:

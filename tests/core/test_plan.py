@@ -187,3 +187,28 @@ def test_levels_and_edges_agree(data: dict[str, Any]) -> None:
     assert sum(len(node.out) for node in plan.nodes) == sum(len(node.ins) for node in plan.nodes)
     drawn = nx.DiGraph((node.no, edge.target) for node in plan.nodes for edge in node.out)
     assert nx.is_directed_acyclic_graph(drawn)
+
+
+def test_compensations_stand_behind_all_nodes() -> None:
+    """With the scope of their owner, in no body's range and no level, and stored with it."""
+    body = {"nodes": [{"id": "x", "type": "noop", "compensate": {"type": "noop"}}]}
+    nodes = [
+        {"id": "a", "type": "noop", "compensate": {"type": "http", "url": "x/{{a.id}}", "timeout": 3}},
+        {"id": "each", "type": "parallel", "count": 2, "body": body},
+        {"id": "call", "type": "subworkflow", "workflow": "w"},
+        {"id": "left", "type": "subworkflow", "workflow": "w", "wait": False},
+        {"id": "kept", "type": "subworkflow", "workflow": "w", "compensate": {"type": "none", "reason": "no"}},
+    ]
+    plan = compiled({"name": "w", "nodes": nodes, "edges": []}).plan
+    assert (plan.width, plan.forward, plan.undoable) == (5, 6, (0, 2, 5))
+    found = [(node.id, node.undoes, node.scope, node.asks, node.refs) for node in plan.nodes[plan.forward :]]
+    assert found == [
+        ("a:compensate", 0, None, False, (0,)),
+        ("call:compensate", 2, None, True, ()),
+        ("x:compensate", 5, 1, False, ()),
+    ]
+    assert [plan.nodes[no].undone_by for no in plan.undoable] == [6, 7, 8]
+    assert plan.at(2 * len(plan.nodes) + 8).undoes == 2 * len(plan.nodes) + 5
+    assert plan.nodes[1].body is not None
+    assert (plan.nodes[1].body.size, len(plan.members(1))) == (1, 1)
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan

@@ -85,6 +85,8 @@ def test_wrong_durations(written: Any) -> None:
         ),
         ({"concurrency": {"key": "{{run.id}}", "limit": 1}}, "/concurrency/key", "UNRESOLVED_REFERENCE"),
         ({"concurrency": {"key": "k"}}, "/concurrency/limit", "MISSING_FIELD"),
+        ({"queue_timeout": "5m"}, "/concurrency", "MISSING_FIELD"),
+        ({"queue_timeout": 0, "concurrency": {"key": "k", "limit": 1}}, "/queue_timeout", "INVALID_DURATION"),
         ({"retry": {"max_attempts": 0}}, "/retry/max_attempts", "INVALID_VALUE"),
         ({"edges": {}}, "/edges", "INVALID_TYPE"),
     ],
@@ -112,14 +114,24 @@ def test_fields_of_a_workflow(fields: dict[str, Any], pointer: str, code: str) -
         ({"estimated_cost_cents": 0.5}, "estimated_cost_cents", "INVALID_TYPE"),
         ({"max_output_bytes": 0}, "max_output_bytes", "INVALID_VALUE"),
         ({"on_large_output": "cut"}, "on_large_output", "INVALID_VALUE"),
-        ({"degrade": {"value": 1}}, "degrade", "INVALID_VALUE"),
+        ({"degrade": {"value": 1, "use": "last_success"}}, "degrade", "INVALID_VALUE"),
+        ({"degrade": {"max_age": 1}}, "degrade", "INVALID_VALUE"),
+        ({"degrade": {"value": 1, "max_age": "7d"}}, "degrade/max_age", "INVALID_VALUE"),
+        ({"degrade": {"use": "last_success", "max_age": "a week"}}, "degrade/max_age", "INVALID_DURATION"),
+        ({"heartbeat": "30s"}, "heartbeat", "INVALID_VALUE"),
         ({"degrade": {"use": "first"}}, "degrade/use", "INVALID_VALUE"),
         ({"compensate": {"type": "none"}}, "compensate/reason", "MISSING_FIELD"),
         ({"compensate": {"type": "none", "reason": "r", "url": "x"}}, "compensate/url", "UNKNOWN_FIELD"),
         ({"compensate": {"type": "http"}}, "compensate/url", "MISSING_FIELD"),
         ({"compensate": {"type": "http", "url": "x", "id": "b"}}, "compensate/id", "UNKNOWN_FIELD"),
         ({"compensate": {"type": "llm"}}, "compensate/type", "UNSUPPORTED_NODE_TYPE"),
-        ({"compensate": {"type": "http", "url": "x"}}, "compensate", "INVALID_VALUE"),
+        ({"compensate": {"type": "condition", "expression": "true"}}, "compensate/type", "INVALID_VALUE"),
+        ({"compensate": {"type": "approval", "title": "x"}}, "compensate/type", "INVALID_VALUE"),
+        ({"compensate": {"type": "wait", "duration": 1}}, "compensate/type", "INVALID_VALUE"),
+        ({"compensate": {"type": "signal", "signal": "x"}}, "compensate/type", "INVALID_VALUE"),
+        ({"compensate": {"type": "pause", "reason": "x"}}, "compensate/type", "INVALID_VALUE"),
+        ({"compensate": {"type": "noop", "when": "true"}}, "compensate/when", "UNKNOWN_FIELD"),
+        ({"compensate": {"type": "noop", "retry": {"max": "x"}}}, "compensate/retry/max", "INVALID_DURATION"),
         ({"queue": "a b"}, "queue", "INVALID_NAME"),
         ({"priority": 10}, "priority", "INVALID_VALUE"),
         ({"retry": {"max_attempts": 2, "backoff": "fixed"}}, "retry/backoff", "INVALID_VALUE"),
@@ -210,13 +222,20 @@ def test_compensate_of_type_none_is_an_annotation() -> None:
         ({"rate": {"key": "k", "limit": 1, "per": 0}}, "rate/per", "INVALID_DURATION"),
         ({"rate": {"key": "{{nobody.x}}", "limit": 1, "per": 1}}, "rate/key", "UNRESOLVED_REFERENCE"),
         ({"rate": {"key": "{{env.X}}", "limit": 1, "per": 1}}, "rate/key", "UNRESOLVED_REFERENCE"),
+        ({"total_timeout": "soon"}, "total_timeout", "INVALID_DURATION"),
+        ({"heartbeat": "30s"}, "heartbeat", "INVALID_VALUE"),
+        ({"degrade": {"value": "{{env.X}}"}}, "degrade/value", "UNRESOLVED_REFERENCE"),
+        ({"degrade": {"value": {"x": ["{{nobody.x}}"]}}}, "degrade/value/x/0", "UNRESOLVED_REFERENCE"),
+        ({"degrade": {"value": "{{1 +}}"}}, "degrade/value", "INVALID_EXPRESSION"),
     ],
 )
-def test_pools_and_rates(fields: dict[str, Any], pointer: str, code: str) -> None:
+def test_fields_of_a_node_that_takes_time(fields: dict[str, Any], pointer: str, code: str) -> None:
     ours = {"id": "a", "type": "http", "url": "http://example.org"}
     assert wrong(workflow({**ours, **fields})) == [(f"/nodes/0/{pointer}", code)]
 
 
-@pytest.mark.parametrize("fields", [{"pool": "gpu"}, {"rate": {"key": "k", "limit": 1, "per": 1}}])
+@pytest.mark.parametrize(
+    "fields", [{"pool": "gpu"}, {"rate": {"key": "k", "limit": 1, "per": 1}}, {"total_timeout": 1}]
+)
 def test_inline_nodes_wait_for_nothing(fields: dict[str, Any]) -> None:
     assert wrong(workflow(noop("a", **fields))) == [(f"/nodes/0/{next(iter(fields))}", "INVALID_VALUE")]

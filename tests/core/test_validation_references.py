@@ -137,6 +137,20 @@ def test_nodes_that_can_run_at_once_may_not_share_a_session() -> None:
     ]
 
 
+def judge(node_id: str, session: str) -> dict[str, Any]:
+    return {"id": node_id, "type": "agent", "role": "judge", "session": session}
+
+
+def test_nodes_by_role_share_a_session_with_any_that_keeps_it() -> None:
+    nodes = [judge("a", "s"), agent("b", "s", "y"), agent("c", "s", "z"), judge("d", "t")]
+    assert wrong(workflow(*nodes)) == [
+        ("/nodes/1/session", "INVALID_VALUE"),
+        ("/nodes/2/session", "INVALID_VALUE"),
+    ]
+    assert compiled(workflow(*nodes, edges=["a >> [b, c]"]))
+    assert compiled(workflow(judge("a", "attempt"), judge("b", "attempt")))
+
+
 def test_sessions_of_other_agents_or_attempts_are_others() -> None:
     assert compiled(
         workflow(
@@ -153,3 +167,17 @@ def test_branches_that_exclude_each_other_may_share_a_session() -> None:
     router = {"id": "r", "type": "router", "cases": [{"route": "x", "when": "inputs.x"}], "default": "y"}
     edges = [{"from": "r", "to": "a", "route": "x"}, {"from": "r", "to": "b", "route": "y"}, "[a, b] >> c"]
     assert compiled(workflow(router, agent("a", "s"), agent("b", "s"), agent("c", "s"), edges=edges))
+
+
+@pytest.mark.parametrize(
+    ("named", "wrong_at"),
+    [("a", None), ("b", None), ("c", "/nodes/1/compensate/url"), ("nothing", "/nodes/1/compensate/url")],
+)
+def test_a_compensation_names_its_step_and_what_that_may_name(named: str, wrong_at: str | None) -> None:
+    undone = {"type": "http", "url": f"x/{{{{{named}.id}}}}"}
+    nodes = [noop("a"), noop("b", compensate=undone), noop("c")]
+    data = workflow(*nodes, edges=["a >> b >> c"])
+    if wrong_at is None:
+        compiled(data)
+    else:
+        assert wrong(data) == [(wrong_at, "UNRESOLVED_REFERENCE")]

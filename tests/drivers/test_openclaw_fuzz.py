@@ -1,9 +1,8 @@
 """Whatever a gateway sends, the driver answers with an outcome and goes on."""
 
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,19 +10,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.sync.server import ServerConnection
 
-from models.errors import ErrorCode
+from models.errors import ErrorCode, OrchestratorError
+from orchestrator.bridge import Unsent
+from orchestrator.core.agent_answer import json_object
 from orchestrator.core.outcome import Failed, Succeeded
-from orchestrator.drivers.openclaw import OpenClawGateway
 from orchestrator.drivers.openclaw_frames import Response, parse
 from orchestrator.drivers.openclaw_outcome import outcome
-from orchestrator.drivers.openclaw_prompt import json_object
-from orchestrator.ports import Dispatch
-from tests.support.gateways import OddPeer, answer
+from orchestrator.drivers.openclaw_stream import Stream
+from tests.support.driving import Drive, Driver, Heard, work
+from tests.support.gateways import OddPeer, answer, hello_ok
 
 WANTED = (
     "type id ok payload error code message details retryable retryAfterMs status result payloads meta agentMeta "
     "usage cost total text isError stopReason endedAt tasks messages runId input output model costUsd role "
-    "__openclaw content createdAt"
+    "__openclaw content createdAt startedAt sessionKey stream data delta itemId phase outputTokens agents "
+    "terminalSummary"
 )
 KEYS = st.sampled_from(WANTED.split())
 WORDS = st.sampled_from(
@@ -38,6 +39,11 @@ WORDS = st.sampled_from(
         "running",
         "cancelled",
         "UNAVAILABLE",
+        "assistant",
+        "usage",
+        "lifecycle",
+        "run:x:1",
+        "process exited",
     ]
 )
 VALUES = st.recursive(
@@ -50,9 +56,10 @@ FAST = settings(max_examples=150, deadline=None)
 
 
 class Mouth:
-    """A peer whose every answer is what the current example says."""
+    """A peer whose hello and every answer are what the current example says."""
 
     def __init__(self) -> None:
+        self.hello: Any = hello_ok()
         self.noise: list[str | bytes] = []
         self.payload: Any = None
 
@@ -68,38 +75,21 @@ def mouth() -> Mouth:
 
 
 @pytest.fixture
-def driver(mouth: Mouth, odd_peer: Callable[..., OddPeer]) -> Iterator[OpenClawGateway]:
-    address = odd_peer(mouth.talk).address
-    gateway = OpenClawGateway(lambda: address, patience=0.2)
-    yield gateway
-    gateway.close()
+def driver(mouth: Mouth, odd_peer: Callable[..., OddPeer], drive: Drive) -> Driver:
+    return drive(odd_peer(mouth.talk).address)
 
 
-def dispatch(driver: OpenClawGateway, seconds: float) -> Any:
-    return driver.dispatch(
-        Dispatch(
-            agent="echo",
-            session_key="agent:echo:x",
-            idempotency_key="run:x:1",
-            title="x",
-            description="",
-            input={},
-            priority=None,
-            tags=(),
-            deadline=time.monotonic() + seconds,
-            cancelled=threading.Event(),
-        )
-    )
+DONE = {"status": "ok", "result": {"payloads": [{"text": "done"}]}}
 
 
 @REAL
 @given(noise=st.lists(st.text(max_size=40) | st.binary(max_size=40) | VALUES.map(json.dumps), max_size=6))
 def test_noise_before_the_answer_changes_nothing(
-    driver: OpenClawGateway, mouth: Mouth, noise: list[str | bytes]
+    driver: Driver, mouth: Mouth, noise: list[str | bytes]
 ) -> None:
     mouth.noise = noise
-    mouth.payload = {"status": "ok", "result": {"payloads": [{"text": "done"}]}}
-    found = dispatch(driver, 5.0)
+    mouth.payload = DONE
+    found = driver.dispatch(work("x", seconds=5.0))
     assert isinstance(found, Succeeded)
     assert found.output["text"] == "done"
 
@@ -107,13 +97,16 @@ def test_noise_before_the_answer_changes_nothing(
 @REAL
 @given(payload=VALUES)
 def test_any_answer_gives_an_outcome_and_the_next_run_is_fine(
-    driver: OpenClawGateway, mouth: Mouth, payload: Any
+    driver: Driver, mouth: Mouth, payload: Any
 ) -> None:
     mouth.noise, mouth.payload = [], payload
-    found = dispatch(driver, 0.15)
-    assert isinstance(found, Succeeded) or found.error.code is not ErrorCode.INTERNAL
-    mouth.payload = {"status": "ok", "result": {"payloads": [{"text": "done"}]}}
-    assert isinstance(dispatch(driver, 5.0), Succeeded)
+    found = driver.dispatch(work("x", seconds=0.15))
+    if isinstance(found, Failed):
+        assert found.error.code is not ErrorCode.INTERNAL
+    else:
+        assert isinstance(found, Succeeded | Unsent)
+    mouth.payload = DONE
+    assert isinstance(driver.dispatch(work("x", seconds=5.0)), Succeeded)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +124,7 @@ def test_any_answer_gives_an_outcome_and_the_next_run_is_fine(
     ],
 )
 def test_bytes_that_are_no_frames_cost_the_connection_only(
-    odd_peer: Callable[..., OddPeer], data: bytes
+    odd_peer: Callable[..., OddPeer], drive: Drive, data: bytes
 ) -> None:
     def talk(socket: ServerConnection, request: dict[str, Any]) -> None:
         if peer.connections == 1:
@@ -141,10 +134,78 @@ def test_bytes_that_are_no_frames_cost_the_connection_only(
             answer(socket, request, {"status": "ok", "result": {"payloads": [{"text": "done"}]}})
 
     peer = odd_peer(talk)
-    gateway = OpenClawGateway(lambda: peer.address)
-    assert isinstance(dispatch(gateway, 5.0), Succeeded)
+    assert isinstance(drive(peer.address).dispatch(work("x", seconds=5.0)), Succeeded)
     assert peer.connections == 2
-    gateway.close()
+
+
+EVENTS = st.fixed_dictionaries(
+    {"runId": st.just("run:x:1"), "stream": st.sampled_from(["assistant", "usage", "lifecycle", ""])},
+    optional={"data": VALUES | st.dictionaries(KEYS, VALUES, max_size=5), "sessionKey": VALUES},
+)
+
+
+@REAL
+@given(events=st.lists(EVENTS | VALUES, max_size=6), patience=st.sampled_from([None, 0.0]))
+def test_events_of_any_kind_change_no_outcome(
+    driver: Driver, mouth: Mouth, events: list[Any], patience: float | None
+) -> None:
+    heard = Heard()
+    mouth.noise = [json.dumps({"type": "event", "event": "agent", "payload": event}) for event in events]
+    mouth.payload = DONE
+    request = work("x", seconds=5.0, patience=patience, piece=heard.pieces.append, ended=heard.ends.append)
+    assert isinstance(driver.dispatch(request), Succeeded)
+    assert all(isinstance(piece.text, str) for piece in heard.pieces)
+
+
+@REAL
+@given(payload=VALUES)
+def test_any_answer_to_a_question_is_read_or_refused(driver: Driver, mouth: Mouth, payload: Any) -> None:
+    mouth.noise, mouth.payload = [], payload
+    questions: list[Callable[[], object]] = [
+        lambda: driver.look_up(work("x")),
+        lambda: driver.gateway.ping(driver.endpoint, 2.0),
+        lambda: driver.stop(work("x")),
+    ]
+    for ask in questions:
+        try:
+            ask()
+        except OrchestratorError:
+            pass  # as the port says
+    mouth.payload = DONE
+    assert isinstance(driver.dispatch(work("x", seconds=5.0)), Succeeded)
+
+
+HELLOS = st.one_of(
+    VALUES,
+    st.fixed_dictionaries(
+        {"type": st.just("hello-ok"), "protocol": st.just(4)},
+        optional={
+            "auth": VALUES | st.fixed_dictionaries({"scopes": VALUES, "deviceToken": VALUES}),
+            "server": VALUES | st.fixed_dictionaries({"bootId": VALUES, "version": VALUES}),
+            "features": VALUES | st.fixed_dictionaries({"methods": VALUES}),
+            "policy": VALUES | st.fixed_dictionaries({"maxPayload": VALUES}),
+            "snapshot": VALUES,
+        },
+    ),
+)
+
+
+@REAL
+@given(hello=HELLOS, scopes=st.booleans())
+def test_any_hello_lets_us_in_or_keeps_the_work_unsent(
+    odd_peer: Callable[..., OddPeer], drive: Drive, hello: Any, scopes: bool
+) -> None:
+    if scopes and isinstance(hello, dict):
+        hello = hello | {"auth": hello_ok()["auth"]}
+    peer = odd_peer(lambda socket, request: answer(socket, request, DONE), hello=hello)
+    driver = drive(peer.address)
+    driver.at(replace(driver.endpoint, id=str(peer.address.url)))
+    found = driver.dispatch(work("x", seconds=0.5))
+    if isinstance(found, Failed):
+        assert found.error.code is not ErrorCode.INTERNAL
+    else:
+        assert isinstance(found, Succeeded | Unsent)
+    driver.gateway.close()
 
 
 @FAST
@@ -165,6 +226,17 @@ def test_every_final_frame_has_an_outcome(payload: dict[str, Any], ok: bool, sta
     assert isinstance(found, Succeeded | Failed)
     if not ok or status != "ok":
         assert isinstance(found, Failed)
+
+
+@FAST
+@given(events=st.lists(EVENTS, max_size=20))
+def test_a_stream_takes_anything(events: list[dict[str, Any]]) -> None:
+    heard = Heard()
+    stream = Stream(heard.pieces.append)
+    for event in events:
+        stream.take(event)
+    counts = [piece.tokens for piece in heard.pieces if piece.tokens is not None]
+    assert counts == sorted(counts)
 
 
 @FAST

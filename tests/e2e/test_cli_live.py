@@ -42,12 +42,18 @@ nodes:
     url: http://127.0.0.1:9/
     retry: {max_attempts: 50, initial: 10m, max: 10m}
 """
+ASKS = """\
+name: asks
+nodes:
+  - {id: pay, type: approval, title: "Pay it?", assignees: [ada], form: {type: object, required: [cents]}}
+  - {id: sign, type: signal, signal: signed}
+"""
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     place = tmp_path_factory.mktemp("live")
-    for name, text in (("greet", GREET), ("fails", FAILS), ("waits", WAITS)):
+    for name, text in (("greet", GREET), ("fails", FAILS), ("waits", WAITS), ("asks", ASKS)):
         (place / f"{name}.yaml").write_text(text)
     up = Up(place / "data", ORCHESTRATOR_HTTP_ALLOW="127.0.0.1")
     try:
@@ -135,6 +141,53 @@ def test_a_detached_run_is_paused_resumed_and_aborted(stack: Up) -> None:
     assert "is running" in ran(stack, "resume", run_id)
     assert "is aborted" in ran(stack, "abort", run_id, "--reason", "no need")
     assert "■ waits aborted" in ran(stack, "watch", run_id, code=1)
+
+
+def test_people_approve_reject_and_signal(stack: Up) -> None:
+    run_ids = [ran(stack, "run", file(stack, "asks"), "--detach").strip() for _ in range(2)]
+    asked = [poll(lambda run=run: told(stack, "approvals", "--run", run), 20, "an approval") for run in run_ids]
+    assert "Pay it?" in ran(stack, "approvals", "--assignee", "ada")
+    assert asked[0][0]["id"] in ran(stack, "show", run_ids[0])
+    ran(stack, "approve", asked[0][0]["id"], code=1)
+    assert "Pay it?: approved" in ran(stack, "approve", asked[0][0]["id"], "-d", "cents=7", "--comment", "fine")
+    ran(stack, "signal", run_ids[0], "signed", "-d", "by=ada", "--id", "n-1")
+    ran(stack, "watch", run_ids[0])
+    outputs = told(stack, "show", run_ids[0])["outputs"]
+    assert (outputs["pay"]["data"], outputs["sign"]) == ({"cents": 7}, {"by": "ada"})
+    assert "Pay it?: rejected" in ran(stack, "reject", asked[1][0]["id"])
+    assert "rejected" in ran(stack, "watch", run_ids[1], code=1)
+    assert told(stack, "approvals") == []
+    assert len(told(stack, "approvals", "--status", "all")) == 2
+    assert told(stack, "fsck") == {"ok": True, "violations": []}
+
+
+def test_an_operator_retries_skips_completes_and_reruns_steps(stack: Up) -> None:
+    failed = told(stack, "run", file(stack, "fails"), code=1)["id"]
+    assert "is running" in ran(stack, "retry", failed, "only", "--reason", "once more")
+    poll(lambda: told(stack, "show", failed)["status"] == "failed", 20, "the second failure")
+    completed = told(stack, "complete", failed, "only", "-o", "n=1", "--reason", "known")
+    assert (completed["status"], completed["outputs"]) == ("success", {"only": {"n": 1}})
+    refused = stack.command("skip", failed, "only")
+    assert (refused.returncode, "only is success" in refused.stderr) == (1, True)
+    both = stack.command("complete", failed, "only", "-o", "n=1", "--output-json", "2")
+    assert (both.returncode, "not both" in both.stderr) == (2, True)
+    run = told(stack, "run", file(stack, "greet"), "-i", "who=ann")["id"]
+    ran(stack, "rerun", run, "two")
+    poll(lambda: told(stack, "show", run)["status"] == "success", 20, "the rerun")
+    assert [step["attempts"] for step in told(stack, "show", run)["steps"]] == [1, 2]
+
+
+def test_a_run_is_forked_gone_back_with_and_rebuilt(stack: Up) -> None:
+    run_id = told(stack, "run", file(stack, "greet"), "-i", "who=eve")["id"]
+    assert "mine" in ran(stack, "checkpoints", run_id, "--create", "mine", "--reason", "to be safe")
+    assert [each["name"] for each in told(stack, "checkpoints", run_id)] == ["after:one", "after:two", "mine"]
+    forked = told(stack, "fork", run_id, "--from-step", "one", "-i", "who=bob")
+    assert forked["forked_from"]["run_id"] == run_id
+    assert told(stack, "watch", forked["id"])["outputs"] == {"said": "HELLO BOB"}
+    assert run_id in ran(stack, "restore", run_id, "after:one", "--reason", "again")
+    assert told(stack, "watch", run_id)["outputs"] == {"said": "HELLO EVE"}
+    assert told(stack, "rebuild", run_id, "--dry-run") == {"dry_run": True, "changes": []}
+    assert "Every row is as the events tell." in ran(stack, "rebuild", run_id)
 
 
 def test_a_key_is_made_works_and_is_revoked(stack: Up) -> None:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import OrchestratorError
 from orchestrator.core.nodetype import Field, FieldKind, NodeType
-from orchestrator.core.outcome import Cancelled, Failed, Outcome, Succeeded
-from orchestrator.ports import Dispatch, HttpRequest, Parts
+from orchestrator.core.outcome import Failed, Outcome, Succeeded
+from orchestrator.ports import Parts
 from orchestrator.registry import BUILT_IN, handler_classes, make_handlers
 from orchestrator.settings import load
 from tests.support.contexts import context
+from tests.support.nowhere import Nowhere
 
 TYPES = sorted(handler_classes())
 INLINE = [name for name in TYPES if handler_classes()[name].TYPE.inline]
@@ -41,31 +41,17 @@ COMMON = {
         "retain_output",
         "max_output_bytes",
     ),
+    *("total_timeout", "heartbeat"),
     *("on_large_output", "degrade", "when", "queue", "priority"),
 }
-SHAPES = re.compile(r"[\[({>/\\]{1,3} [\])}/\\]{1,3}")
+SHAPES = re.compile(r"[\[({>/\\]{1,3} [\])}/\\]{1,3}|@\{ shape: [a-z-]+, label:   \}")
 OUTCOMES = get_args(Outcome)
 _watching = False
 _seen: list[str] = []
 
 
-class Nowhere:
-    """A gateway and a way out that lead nowhere: every attempt was given up before it began."""
-
-    def dispatch(self, request: Dispatch) -> Outcome:
-        return Cancelled()
-
-    def stop(self, session_key: str, idempotency_key: str) -> None:
-        raise OrchestratorError("there is no gateway")
-
-    def send(self, request: HttpRequest) -> Cancelled:
-        return Cancelled()
-
-    def close(self) -> None: ...
-
-
 def parts() -> Parts:
-    return Parts(settings=load({}), gateway=Nowhere(), outbound=Nowhere())
+    return Parts(settings=load({}), agents=Nowhere(), outbound=Nowhere())
 
 
 HANDLERS = make_handlers(parts())
@@ -85,6 +71,7 @@ def sample(field: Field) -> Any:
         FieldKind.NUMBER: 1.5,
         FieldKind.BOOLEAN: True,
         FieldKind.DURATION: "1s",
+        FieldKind.SCHEMA: {"type": "object"},
         FieldKind.EXPRESSION: "true",
         FieldKind.JSONATA: "$",
         FieldKind.CASES: [{"route": "a", "when": "true"}],

@@ -13,13 +13,12 @@ import pytest
 
 from models.errors import ErrorCode
 from orchestrator.core.outcome import Cancelled, Failed, Outcome, Succeeded
-from orchestrator.drivers.openclaw import OpenClawGateway
-from orchestrator.drivers.openclaw_handshake import Address
 from orchestrator.drivers.outbound import GuardedOutbound
 from orchestrator.handlers.http import HttpHandler
 from orchestrator.ports import Parts, StepContext
 from orchestrator.settings import Settings
 from tests.support.contexts import context
+from tests.support.nowhere import Nowhere
 
 
 class Service(http.server.BaseHTTPRequestHandler):
@@ -88,8 +87,7 @@ def service() -> Iterator[Running]:
 
 
 def make(*allow: str) -> HttpHandler:
-    gateway = OpenClawGateway(lambda: Address(url="ws://127.0.0.1:1", token=""))
-    return HttpHandler(Parts(settings=Settings(), gateway=gateway, outbound=GuardedOutbound(allow)))
+    return HttpHandler(Parts(settings=Settings(), agents=Nowhere(), outbound=GuardedOutbound(allow)))
 
 
 def step(*, seconds: float = 5.0, **fields: Any) -> StepContext:

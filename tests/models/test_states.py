@@ -16,11 +16,13 @@ from models.states import (
     step_sources,
 )
 
-# The sentences of the specification, with each "by an operator" clause after the engine's own moves.
+# The sentences of the specification, with each "by an operator" clause after the engine's own moves, and what undoing
+# again, and undoing what succeeds late, adds to them (docs/decisions/0033-compensations.md).
 RUN = (
     "pending → running | aborted | failed; running ⇄ paused;"
     "running | paused → success | failed | aborted | compensating; compensating → compensated | failed;"
-    "success | failed | aborted | compensated → running; success | failed | aborted → compensating"
+    "success | failed | aborted | compensated → running; success | failed | aborted → compensating;"
+    "compensated → compensating"
 )
 STEP = (
     "pending → queued | running | waiting | success | failed | skipped;"
@@ -29,7 +31,8 @@ STEP = (
     "waiting → running | success | failed | retrying | aborted | skipped;"
     "retrying → queued | skipped | aborted | failed; success → compensating;"
     "compensating → compensated | failed;"
-    "failed → queued | success | skipped; success | failed | skipped | aborted | compensated → pending"
+    "failed → queued | success | skipped; success | failed | skipped | aborted | compensated → pending;"
+    "failed | skipped | aborted → compensating"
 )
 
 

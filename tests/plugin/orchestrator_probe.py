@@ -31,10 +31,11 @@ class Probe:
 
     {"succeed": output?, "route": name?, "terminal": bool?, "usage": {...}?} · {"fail": CODE, "transient": bool?}
     · {"raise": message} · {"wait": reason, "seconds": s?} · {"pause": reason, "expected_input": schema?}
-    · {"cancel": true} · {"die": true} · with "sleep": seconds before any of them.
+    · {"cancel": true} · {"die": true} · with "sleep": seconds before any of them, "beats": of heartbeats before that,
+    each after "every" seconds.
     """
 
-    TYPE: ClassVar[NodeType] = NodeType(type="probe", fields=_FIELDS)
+    TYPE: ClassVar[NodeType] = NodeType(type="probe", fields=_FIELDS, beats=True)
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -45,6 +46,10 @@ class Probe:
         if "log" in ctx.fields:
             with open(ctx.fields["log"], "a") as file:
                 file.write(f"{ctx.run_id} {ctx.path} {ctx.attempt} {ctx.idempotency_key} {os.getpid()}\n")
+        for _ in range(script.get("beats", 0)):
+            if ctx.cancelled.wait(script["every"]):
+                return Cancelled()
+            ctx.heartbeat()
         if "sleep" in script and ctx.cancelled.wait(script["sleep"]):
             return Cancelled()
         return self._outcome(ctx, script)

@@ -62,6 +62,6 @@ def test_an_outcome_that_the_database_would_not_have(database: Database) -> None
     run_id = ours.start("w")
     claimed = attempts.take(ours, "a")
     done = replace(perform(ours.deps, claimed), resolved=object())
-    ours.carrier._complete(claimed, done, in_chord=False, go_on=False)
+    ours.carrier.complete(claimed, done, in_chord=False, go_on=False)
     assert (ours.row(run_id).status, ours.row(run_id).error["code"]) == ("failed", "INTERNAL")
     assert_run_sound(ours.deps, run_id)

@@ -121,7 +121,7 @@ def test_the_newest_waits_until_the_oldest_was_let_end(database: Database) -> No
     assert claimed is not None
     second, third = start(ours), start(ours)
     assert statuses(ours, first, second, third) == ["running", "aborted", "pending"]
-    ours.carrier._complete(claimed, ours.carrier._perform(claimed), in_chord=False, go_on=False)
+    ours.carrier.complete(claimed, ours.carrier.perform(claimed), in_chord=False, go_on=False)
     assert statuses(ours, first, third) == ["aborted", "running"]
     ours.drain()
     assert statuses(ours, third) == ["success"]

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from models.database import Database
-from orchestrator.core.effects import Message
+from orchestrator.core.effects import Message, Timer
 from orchestrator.services import run_views, runs, sweeps
 from orchestrator.services.completing import Completion
 from orchestrator.services.inline import Contained
@@ -37,6 +37,29 @@ def finished(ours: Engine, run_id: str) -> tuple[str, dict[str, str]]:
     drive(ours, run_id)
     assert_run_sound(ours.deps, run_id)
     return str(ours.row(run_id).status), ours.statuses(run_id)
+
+
+def test_an_iteration_that_is_woken_twice_at_once_starts_once(ours: Engine) -> None:
+    """The timer of a process and a sweep of another one come for the same iteration."""
+    inner = body({"id": "add", "type": "set", "values": {"n": "{{var.n + 1}}"}})
+    counting = loop(mode="while", condition="var.n < 4", max_iterations=10, body=inner)
+    ours.publish(definition(counting, variables={"n": 1}))
+
+    def woken(timer: Timer) -> None:
+        ours.send(sweeps.wake(ours.deps, timer))
+
+    for _ in range(20 if ours.deps.db.is_sqlite else 60):
+        run_id = ours.start("w")
+        while ours.timers:
+            timer = ours.timers.pop(0)
+            ours.timers.clear()
+            wakes = [threading.Thread(target=woken, args=(timer,)) for _ in range(2)]
+            for thread in wakes:
+                thread.start()
+            for thread in wakes:
+                thread.join()
+        assert ours.data(run_id).variables == {"n": 4}
+        assert finished(ours, run_id)[0] == "success"
 
 
 def test_the_last_branches_end_at_once(ours: Engine) -> None:

@@ -107,6 +107,15 @@ def test_its_exception_is_the_error(database: Database) -> None:
     }
 
 
+def test_a_wake_that_their_worker_could_not_send_is_no_failure_of_their_task(database: Database) -> None:
+    """The broker was away as the task ended; Celery keeps that error, whatever the task gave."""
+    untold = ForeignError(name="OperationalError", module="kombu.exceptions", message="Error 111")
+    world = World(database, retry={**RETRY, "not_on": ["TOOL_FAILED"]})
+    world.elsewhere.results[world.task_id()] = untold
+    world.woken()
+    assert (world.status, world.attempts()[0].error["code"]) == ("retrying", "NETWORK")
+
+
 def test_each_attempt_is_a_task_of_its_own_under_one_key(database: Database) -> None:
     world = World(database, retry=RETRY)
     world.elsewhere.results[world.task_id()] = BROKE

@@ -47,7 +47,7 @@ def claim(ours: Engine) -> list[Claimed]:
 
 
 def end(ours: Engine, claimed: Claimed) -> None:
-    ours.carrier._complete(claimed, ours.carrier._perform(claimed), in_chord=False, go_on=False)
+    ours.carrier.complete(claimed, ours.carrier.perform(claimed), in_chord=False, go_on=False)
 
 
 def later(ours: Engine, seconds: float) -> None:

@@ -57,9 +57,9 @@ def last_two(ours: Engine, one: Carrier, other: Carrier) -> tuple[str, list[Base
     for carrier in (one, other):
         claimed = carrier._claim(ours.inbox.pop()[0])
         assert claimed is not None
-        done = carrier._perform(claimed)
+        done = carrier.perform(claimed)
         completions.append(
-            lambda carrier=carrier, claimed=claimed, done=done: carrier._complete(
+            lambda carrier=carrier, claimed=claimed, done=done: carrier.complete(
                 claimed, done, in_chord=False, go_on=False
             )
         )
@@ -134,7 +134,7 @@ def test_reservations_never_overshoot_together(database: Database) -> None:
         assert budget.spent_microcents + budget.reserved_microcents <= budget.limit_microcents
         assert session.execute(running).scalar_one() == len(claimed)
     for carrier, found in claimed:
-        carrier._complete(found, carrier._perform(found), in_chord=False, go_on=False)
+        carrier.complete(found, carrier.perform(found), in_chord=False, go_on=False)
     assert ours.row(run_id).status == "aborted"
     with database.read() as session:
         budget = session.get(Budget, run_id)

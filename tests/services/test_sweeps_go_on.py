@@ -35,15 +35,19 @@ def started(ours: Engine, name: str = "w", **node: Any) -> str:
     return ours.start(name)
 
 
-def test_leases_expire_where_sweeps_are_as_far_apart_as_leases_are_long(database: Database) -> None:
-    ours = engine.make(database, settings=Settings(lease_seconds=10, sweep_seconds=10))
+@pytest.mark.parametrize(("lease", "sweep", "apart"), [(10, 10, 10.5), (4, 1, 5)])
+def test_leases_expire_however_far_apart_sweeps_come(
+    lease: float, sweep: float, apart: float, database: Database
+) -> None:
+    """As far as leases are long; as far as workers come that sweep themselves."""
+    ours = engine.make(database, settings=Settings(lease_seconds=lease, sweep_seconds=sweep))
     run_id = started(ours)
     claimed = attempts.take(ours, "a")
     attempts.expire(ours, claimed)
     with database.transaction() as session:
         now = clock(session)
         stamps.put(session, "leases.contact", now - 60)
-        stamps.put(session, "leases.seen", now - 10.5)
+        stamps.put(session, "leases.seen", now - apart)
     ours.send(sweeps.run(ours.deps, "leases").effects)
     assert ours.statuses(run_id)["a"] == "queued"
 

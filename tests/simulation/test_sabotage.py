@@ -64,7 +64,7 @@ def test_without_the_sweeps() -> None:
 class HastyCarrier(SteppedCarrier):
     """Sends before it commits."""
 
-    def _complete(
+    def complete(
         self, claimed: Claimed, done: Performed | inline.Inlined, *, in_chord: bool, go_on: bool
     ) -> Claimed | None:
         completion = Completion(deps=self.deps, claimed=claimed, in_chord=in_chord)
@@ -73,7 +73,7 @@ class HastyCarrier(SteppedCarrier):
             effects, _ = completion.write(session, done)
             raise NotYetError
         self.send(effects)
-        return Carrier._complete(self, claimed, done, in_chord=in_chord, go_on=go_on)
+        return Carrier.complete(self, claimed, done, in_chord=in_chord, go_on=go_on)
 
 
 class NotYetError(Exception):

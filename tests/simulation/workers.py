@@ -33,9 +33,9 @@ class SteppedCarrier(Carrier):
         claimed = self._claim(message)
         while claimed is not None:
             yield claimed
-            performed = self._perform(claimed)
+            performed = self.perform(claimed)
             if isinstance(performed, Performed) and self.random.random() < give_back:
                 performed = replace(performed, outcome=Cancelled(), output=None)
             yield claimed
             go_on = not in_chord and self.random.random() < 0.6
-            claimed = self._complete(claimed, performed, in_chord=in_chord, go_on=go_on)
+            claimed = self.complete(claimed, performed, in_chord=in_chord, go_on=go_on)

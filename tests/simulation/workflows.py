@@ -1,4 +1,4 @@
-"""Workflows of a seed: random graphs whose steps also retry, wait, pause, cost, run out of time."""
+"""Workflows of a seed: random graphs whose steps also retry, degrade, wait, pause, cost, run out of time."""
 
 from dataclasses import dataclass
 from random import Random
@@ -19,7 +19,7 @@ class Workflow:
 
 def draw(random: Random) -> Workflow:
     """At most 12 steps."""
-    definition = graphs.draw(random, 12, least=4, name="simulated")
+    definition = graphs.draw(random, 12, least=4, name="simulated", degrade=0.15)
     reference = Reference(definition).complete_all()
     called = _call(random, definition) if random.random() < 0.4 else ()
     for node in definition["nodes"]:
@@ -75,7 +75,10 @@ def _vary(random: Random, node: dict[str, Any]) -> None:
         )
     if random.random() < 0.2:
         node["timeout"] = random.choice((1, 5))
+    if "retry" not in node and random.random() < 0.1:
+        node["total_timeout"] = random.choice((2, 10))
     if random.random() < 0.2:
         node["side_effects"] = "external"
-        node["compensate"] = {"type": "none", "reason": "it cannot be undone"}
+        none = {"type": "none", "reason": "it cannot be undone"}
+        node["compensate"] = random.choice((none, {"type": "probe", "does": {}}, {"type": "noop"}))
         node["idempotency_key"] = f"{{{{run.id}}}}-{node['id']}"

@@ -14,7 +14,7 @@ from orchestrator.core.outcome import Outcome
 from orchestrator.services import sweeps
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.completing import Completion
-from orchestrator.services.performing import perform
+from orchestrator.services.performing import Performed, perform
 from tests.support.engine import Engine
 from tests.support.histories import execute, moment
 
@@ -35,6 +35,11 @@ def end(engine: Engine, claimed: Claimed, outcome: Outcome | None = None) -> Non
     done = perform(engine.deps, claimed)
     if outcome is not None:
         done = replace(done, outcome=outcome, output=None)
+    store(engine, claimed, done)
+
+
+def store(engine: Engine, claimed: Claimed, done: Performed) -> None:
+    """Complete a claimed step with what came of its body."""
     with engine.deps.db.transaction() as session:
         effects, _ = Completion(deps=engine.deps, claimed=claimed).write(session, done)
     engine.send(effects)

@@ -6,14 +6,31 @@ from pathlib import Path
 
 import pytest
 
-from models import event, operation, outbox, run, slots, step, workflow, workspace
+from models import (
+    agent,
+    approval,
+    event,
+    gateway,
+    operation,
+    outbox,
+    price,
+    run,
+    signal,
+    slots,
+    step,
+    workflow,
+    workspace,
+)
 from models import schema as schema_of_models
 from models.base import Base
 from models.database import Database
 from tests.support import postgresql
 from tests.support.postgresql import PostgresServer
 
-TABLES = (event, operation, outbox, run, slots, step, workflow, workspace)
+TABLES = (
+    *(agent, approval, event, gateway, operation, outbox, price, run, signal, slots, step),
+    *(workflow, workspace),
+)
 
 
 @pytest.fixture(scope="session")

@@ -154,15 +154,15 @@ class Deployment:
             rows = select(Event.at).where(Event.run_id == run_id, Event.type == kind, Event.step == step)
             return [at.timestamp() for (at,) in session.execute(rows.order_by(Event.seq))]
 
-    def all_ended(self, count: int, limit: float = 60.0) -> None:
-        """Wait for the end of `count` runs, and check every invariant of each."""
+    def all_ended(self, count: int, limit: float = 60.0, *, status: str = "success") -> None:
+        """Wait for the end of `count` runs, and check every invariant of each; all end so."""
 
         def ended() -> bool:
             found = self.statuses()
             return sum(found[status] for status in RUN_TERMINAL) == count == sum(found.values())
 
         poll(ended, limit, f"the end of {count} runs")
-        assert self.statuses() == {"success": count}
+        assert self.statuses() == {status: count}
         assert_sound(self.deps)
         self._effects_have_one_key()
 

@@ -17,12 +17,22 @@ from models.workspace import Workspace
 from orchestrator import registry
 from orchestrator.core.definition import compile_definition
 from orchestrator.core.document import from_data
-from orchestrator.core.effects import Arrange, Effect, Message, Relay, Release, Stop, Timer, Wave
+from orchestrator.core.effects import (
+    Arrange,
+    Effect,
+    Look,
+    Message,
+    Relay,
+    Release,
+    Resume,
+    Stop,
+    Timer,
+    Wave,
+)
 from orchestrator.core.lanes import parse
 from orchestrator.core.plan import Plan
-from orchestrator.drivers.gateways import Gateways
 from orchestrator.drivers.outbound import GuardedOutbound
-from orchestrator.services import concurrency, lanes, relays, runs, sweeps
+from orchestrator.services import concurrency, lanes, looking, relays, runs, sweeps
 from orchestrator.services.actors import Actor
 from orchestrator.services.clock import VirtualClock
 from orchestrator.services.deps import Deps
@@ -49,6 +59,8 @@ class Engine:
     carrier: Carrier = field(init=False)
     inbox: list[tuple[Message, bool]] = field(default_factory=list)
     waves: list[Wave] = field(default_factory=list)
+    resumes: list[Message] = field(default_factory=list)
+    looks: list[Message] = field(default_factory=list)
     timers: list[Timer] = field(default_factory=list)
     stops: list[Stop] = field(default_factory=list)
     relays: list[Relay] = field(default_factory=list)
@@ -66,6 +78,11 @@ class Engine:
                     self.inbox += [(message, effect.join is not None) for message in effect.messages]
                     if effect.join is not None:
                         self.inbox.append((effect.join, False))
+                case Resume(message=message):
+                    self.resumes.append(message)
+                case Look(message=message):
+                    self.looks.append(message)
+                    self.send(looking.look(self.deps, message.run_id, message.no, message.attempt, None))
                 case Timer():
                     self.timers.append(effect)
                 case Stop():
@@ -123,11 +140,14 @@ class Engine:
 
     def drain(self, *, most: int = 10_000) -> None:
         """Carry messages until none is left."""
-        while self.inbox or self.relays:
+        while self.inbox or self.relays or self.resumes:
             most -= 1
             assert most > 0, "messages without end"
             if self.relays:
                 self.relay(self.relays.pop(0))
+                continue
+            if self.resumes:
+                self.carrier.resume(self.resumes.pop(0))
                 continue
             message, in_chord = self.inbox.pop(0)
             self.carrier.carry(message, in_chord=in_chord)
@@ -177,7 +197,6 @@ def make(
         clock=VirtualClock() if clock is None else FunctionClock(read=clock),
         types=registry.node_types(),
         plans=PlanCache(),
-        gateway=Gateways(settings),
         outbound=GuardedOutbound(settings.http_allow),
         process="test:1",
     )

@@ -3,18 +3,23 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytest
-from websocket import WebSocket, create_connection
+from websocket import WebSocket, WebSocketConnectionClosedException, create_connection
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
 from orchestrator.drivers.openclaw_handshake import Address
+from orchestrator.gateway.database import open_database
+from orchestrator.gateway.files import Files
 from orchestrator.gateway.ledger import Ledger
-from orchestrator.gateway.server import Options, Server, listen
+from orchestrator.gateway.options import Options
+from orchestrator.gateway.server import Server, listen
+from orchestrator.gateway.sessions import Sessions
+from tests.support.devices import Device
 from tests.support.polling import poll
 
 TOKEN = "the token of this test"
@@ -24,13 +29,18 @@ T = TypeVar("T")
 
 
 class LocalGateway:
-    """The real server on a thread. Its port and ledger stay over a restart, its memory and boot id don't."""
+    """The real server on a thread. Its port and database stay over a restart, its memory and boot id don't.
+
+    The directive `crash` kills it and starts it again.
+    """
 
     def __init__(self, **options: Any) -> None:
-        self.ledger = Ledger()
-        self._options = Options(**{"token": TOKEN, "most": 64, "resume_after": 0.1} | options)
+        self._database = open_database()
+        usual = {"token": TOKEN, "most": 64, "resume_after": 0.1, "create_delay": 0.1, "die": self._die}
+        self._options = Options(**usual | options)
         self._port = 0
         self._loop = asyncio.new_event_loop()
+        self._dying: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.start()
@@ -45,15 +55,36 @@ class LocalGateway:
 
     def start(self) -> None:
         """A new boot."""
-        self.server = self.on_loop(self._start())
+        self.on_loop(self._start())
 
     def stop(self, grace: float = 5.0) -> None:
         """As on SIGTERM."""
         self.on_loop(self.server.stop(grace))
 
+    def restart(self, grace: float = 5.0) -> None:
+        """SIGTERM, then a new boot with another boot id."""
+        self.stop(grace)
+        self.start()
+
+    def kill(self) -> None:
+        """As on kill -9: sockets end without a word, runs stay open in the ledger."""
+        self.on_loop(self.server.kill())
+
+    def crash(self) -> None:
+        """kill -9, then a new boot, which takes up by itself the turns that ran."""
+        self.on_loop(self._crash())
+
     def runs(self, session_key: str | None = None) -> list[dict[str, Any]]:
         """Rows of the ledger, the newest first."""
-        return self.on_loop(self._rows(session_key))
+        return self.on_loop(self._on(lambda: Ledger(self._database).tasks(session_key, (), 10_000)))
+
+    def history(self, session_key: str) -> list[dict[str, Any]]:
+        """The transcript of a session, the oldest message first."""
+        return self.on_loop(self._on(lambda: Sessions(self._database).history(session_key, 1000)))
+
+    def file(self, agent: str, name: str) -> str | None:
+        """A workspace file of an agent."""
+        return self.on_loop(self._on(lambda: Files(self._database).content(agent, name)))
 
     def on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
@@ -65,17 +96,24 @@ class LocalGateway:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self.ledger.close()
+        self._database.close()
 
-    async def _start(self) -> Server:
-        server = Server(self.ledger, self._options)
+    async def _start(self) -> None:
+        server = Server(self._database, self._options)
         listener = listen(self._port)
         self._port = listener.getsockname()[1]
         await server.start(listener)
-        return server
+        self.server = server
 
-    async def _rows(self, session_key: str | None) -> list[dict[str, Any]]:
-        return self.ledger.tasks(session_key, None, 1000)
+    async def _crash(self) -> None:
+        await self.server.kill()
+        await self._start()
+
+    def _die(self) -> None:
+        self._dying.add(self._loop.create_task(self._crash()))
+
+    async def _on(self, read: Callable[[], T]) -> T:
+        return read()
 
 
 class RawClient:
@@ -84,7 +122,7 @@ class RawClient:
     def __init__(self, address: Address, **options: Any) -> None:
         self.address = address
         self.socket: WebSocket = create_connection(
-            address.url, timeout=5, **{"suppress_origin": True} | options
+            address.url, timeout=5, **{"suppress_origin": True, "skip_utf8_validation": True} | options
         )
         self._ids = iter(range(1, 10_000))
         self.events: list[dict[str, Any]] = []
@@ -125,13 +163,56 @@ class RawClient:
     def ask(self, method: str, params: Any) -> dict[str, Any]:
         return self.response(self.request(method, params))
 
-    def connect(self, token: str | None = TOKEN, **changes: Any) -> dict[str, Any]:
-        """The answer to a connect request, whatever it is."""
-        assert self.receive()["event"] == "connect.challenge"
-        return self.ask("connect", connect_params(token, **changes))
+    def connect(
+        self,
+        token: str | None = TOKEN,
+        device: Device | None = None,
+        forge: Mapping[str, Any] | None = None,
+        **changes: Any,
+    ) -> dict[str, Any]:
+        """The answer to a connect request, whatever it is. `forge` changes what the device signed."""
+        challenge = self.receive()
+        assert challenge["event"] == "connect.challenge"
+        params = connect_params(token, **changes)
+        if device is not None:
+            params["device"] = device.identity(params, challenge["payload"]) | (forge or {})
+        return self.ask("connect", params)
+
+    def run(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The last answer to an `agent` request, which was accepted."""
+        id_ = self.request("agent", params)
+        accepted = self.response(id_)
+        assert accepted["payload"]["status"] == "accepted", accepted
+        return self.response(id_)
+
+    def is_cut(self) -> bool:
+        """Read to the end of the connection: whether it came without a close."""
+        try:
+            while self.receive()["type"] != "close":
+                pass
+        except (WebSocketConnectionClosedException, ConnectionResetError):
+            return True
+        return False
 
     def close(self) -> None:
         self.socket.shutdown()
+
+
+def state_of(row: Mapping[str, Any]) -> str:
+    """Of a row of the ledger: its status, where it ended, else "queued" or "running"."""
+    state = row["execution"]["state"]
+    return str(row["status"] if state == "finished" else state)
+
+
+def run_params(name: str, message: str = "hello", **more: Any) -> dict[str, Any]:
+    """Parameters of `agent` for the agent echo; the run's id is run:<name>:1."""
+    return {
+        "message": message,
+        "agentId": "echo",
+        "sessionKey": f"agent:echo:{name}",
+        "idempotencyKey": f"run:{name}:1",
+        "timeout": 30,
+    } | more
 
 
 def connect_params(token: str | None = TOKEN, **changes: Any) -> dict[str, Any]:
@@ -194,7 +275,7 @@ def answer(socket: ServerConnection, request: dict[str, Any], payload: Any) -> N
 
 @pytest.fixture
 def gateways() -> Iterator[Callable[..., LocalGateway]]:
-    """`gateways(most=…, tick=…) -> LocalGateway`, closed after the test."""
+    """`gateways(most=…, tick=…) -> LocalGateway`, closed after the test; options as those of the gateway."""
     opened: list[LocalGateway] = []
 
     def open_(**options: Any) -> LocalGateway:
@@ -224,6 +305,14 @@ def raw(gateways: Callable[..., LocalGateway]) -> Iterator[Callable[..., RawClie
     yield open_
     for client in opened:
         client.close()
+
+
+@pytest.fixture
+def raw_client(local_gateway: LocalGateway, raw: Callable[..., RawClient]) -> RawClient:
+    """A client of `local_gateway` that came in to read and write."""
+    client = raw(local_gateway.address)
+    assert client.connect()["ok"]
+    return client
 
 
 @pytest.fixture

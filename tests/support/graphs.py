@@ -16,8 +16,13 @@ _PLAIN = ("true", "false", "inputs.yes", "inputs.no")
 _FAILURES = ("TOOL_FAILED", "VALIDATION", "NETWORK")
 
 
-def draw(random: Random, most: int = 12, *, least: int = 1, name: str = "random") -> dict[str, Any]:
-    """A definition of `least` to `most` nodes; `random` decides all, so that Hypothesis can shrink it."""
+def draw(
+    random: Random, most: int = 12, *, least: int = 1, name: str = "random", degrade: float = 0.0
+) -> dict[str, Any]:
+    """A definition of `least` to `most` nodes; `random` decides all, so that Hypothesis can shrink it.
+
+    degrade: the share of nodes that have one.
+    """
     count = random.randint(least, most)
     nodes = [_node(random, no) for no in range(count)]
     edges: list[dict[str, Any]] = []
@@ -27,6 +32,9 @@ def draw(random: Random, most: int = 12, *, least: int = 1, name: str = "random"
             edges += _edges(random, nodes[source], nodes[target])
     for node in nodes:
         _keep_else_alive(node, [edge for edge in edges if edge["from"] == node["id"]])
+    for node in nodes:
+        if random.random() < degrade:
+            node["degrade"] = {"value": {node["id"]: "degraded"}}
     random.shuffle(edges)
     for node in nodes:
         into = sum(edge["to"] == node["id"] for edge in edges)

@@ -104,5 +104,8 @@ class Interrupted:
         return self._is_under_way()
 
     def _abort(self) -> None:
-        if self.status not in RUN_TERMINAL:
-            self.engine.send(runs.abort(self.engine.deps, self.engine.actor, self.run_id, "enough"))
+        state = self.engine.row(self.run_id)
+        if state.status in (*RUN_TERMINAL, RunStatus.COMPENSATING) or state.stopping is not None:
+            return
+        deps, actor, undo = self.engine.deps, self.engine.actor, self.random.random() < 0.5
+        self.engine.send(runs.abort(deps, actor, self.run_id, "enough", compensate=undo))

@@ -17,11 +17,18 @@ PLUGIN = ROOT / "tests" / "plugin"
 class Program:
     """A child process, its output in a file, in a process group of its own."""
 
-    def __init__(self, arguments: list[str], environ: dict[str, str], log: Path, cwd: Path = ROOT) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        environ: dict[str, str],
+        log: Path,
+        cwd: Path = ROOT,
+        executable: str = sys.executable,
+    ) -> None:
         self.log_path = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [executable, *arguments],
                 cwd=cwd,
                 env=environ,
                 stdout=output,

@@ -18,6 +18,7 @@ class Reference:
         self._nodes = {node["id"]: node for node in definition["nodes"]}
         self._edges: list[dict[str, Any]] = definition["edges"]
         self.statuses = dict.fromkeys(self._nodes, "pending")
+        self.degraded: set[str] = set()
         self._settle()
 
     @property
@@ -91,7 +92,7 @@ class Reference:
     def _begin(self, node: dict[str, Any]) -> str:
         held = TRUTH[node["when"]] if "when" in node else True
         if held is None:
-            return "failed"
+            return self._failed(node)
         if not held:
             return "skipped"
         return self._outcome(node) if node["type"] in INLINE else "ready"
@@ -100,11 +101,20 @@ class Reference:
         if "fail" in node.get("does", {}) or (
             node["type"] == "condition" and _is_broken([node["expression"]])
         ):
-            return "failed"
+            return self._failed(node)
         if node["type"] == "router" and _is_broken(self._asked(node)):
+            return self._failed(node)
+        return "failed" if self._has_broken_edge(node) else "success"
+
+    def _failed(self, node: dict[str, Any]) -> str:
+        """A failure, unless the node degrades and its edges can be decided."""
+        if "degrade" not in node or self._has_broken_edge(node):
             return "failed"
-        conditions = [edge["when"] for edge in self._out(node["id"]) if "when" in edge]
-        return "failed" if _is_broken(conditions) else "success"
+        self.degraded.add(node["id"])
+        return "success"
+
+    def _has_broken_edge(self, node: dict[str, Any]) -> bool:
+        return _is_broken([edge["when"] for edge in self._out(node["id"]) if "when" in edge])
 
     def _asked(self, node: dict[str, Any]) -> list[str]:
         """The cases of a router up to the first that holds."""
@@ -121,7 +131,9 @@ class Reference:
     def _chosen(self, edge: dict[str, Any]) -> bool:
         if edge["handle"] == "condition":
             return bool(TRUTH[edge["when"]])
-        return edge["handle"] == "router" and edge["route"] == self._route(self._nodes[edge["from"]])
+        if edge["handle"] != "router" or edge["from"] in self.degraded:
+            return False
+        return bool(edge["route"] == self._route(self._nodes[edge["from"]]))
 
     def _ends_branch(self, name: str) -> bool:
         return self.statuses[name] == "success" and self._nodes[name].get("does", {}).get("terminal", False)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.settings import PREFIX
@@ -48,7 +49,12 @@ class Up:
         return subprocess.run(argv, env=self.environ, cwd=ROOT, capture_output=True, text=True)
 
     def pids(self) -> dict[str, int]:
-        return {file.stem: int(file.read_text()) for file in (self.data_dir / "run").glob("*.pid")}
+        """The children that there are; one whose file goes between the listing and the look is not there."""
+        found: dict[str, int] = {}
+        for file in (self.data_dir / "run").glob("*.pid"):
+            with suppress(FileNotFoundError):
+                found[file.stem] = int(file.read_text())
+        return found
 
     def family(self) -> list[int]:
         """Every process that carries this data directory in its environment."""

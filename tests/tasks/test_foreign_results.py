@@ -14,6 +14,7 @@ import redis
 from celery import Celery
 from kombu import Connection
 from kombu.entity import Exchange, Queue
+from kombu.exceptions import OperationalError
 
 from models.errors import UnavailableError
 from orchestrator.ports import ForeignCall, ForeignError, ForeignValue
@@ -127,6 +128,7 @@ class OddError(Exception):
         (OddError(7, "x"), "OddError", '7, {"why": "x"}'),
         (ValueError(), "ValueError", ""),
         (SystemExit(3), "SystemExit", "3"),
+        (OperationalError("Error 111"), "OperationalError", "Error 111"),
     ],
 )
 def test_an_exception_is_read_by_its_names_alone(

@@ -8,7 +8,7 @@ workflow = Workflow("typed", duration="fortnight")  # refused: arg-type
 Workflow("typed", lables={"team": "sales"})  # refused: call-arg
 Workflow("typed", budget={"on_exceeded": "abort"})  # refused: typeddict-item
 a = workflow.noop("a", timeout=None)  # refused: arg-type
-b = workflow.agent("b")  # refused: call-arg
+b = workflow.http("b")  # refused: call-arg
 workflow.agent("b", agent="x", task={"titel": "y"})  # refused: typeddict-unknown-key
 workflow.http("c", url=1)  # refused: arg-type
 workflow.http("c", url="x", method="get")  # refused: arg-type
