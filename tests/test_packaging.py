@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"models", "orchestrator", "tasks", "api", "celeryconfig", "beat_schedule", "tests", "benchmarks"}
+OURS = {
+    "models", "orchestrator", "tasks", "api", "celeryconfig", "beat_schedule", "tests", "benchmarks", "examples",
+}  # fmt: skip
 NAMED = [
     "celery", "redis", "kombu", "sqlalchemy", "psycopg2-binary", "flask", "marshmallow", "networkx",
     "websocket-client", "flower", "pytest",

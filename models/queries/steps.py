@@ -18,7 +18,10 @@ from models.step import Attempt, Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What is stored of a step for those that come after it. `passed`: numbers whose outputs are this one's."""
+    """What is stored of a step for those that come after it. `passed`: numbers whose outputs are this one's.
+
+    `status`: as the step came out, whether or not it was undone since.
+    """
 
     no: int
     status: str
@@ -34,12 +37,16 @@ def numbers(passed: str | None) -> tuple[int, ...] | None:
     return None if passed is None else tuple(int(no) for no in passed.split(",") if no)
 
 
-# A step whose compensation failed is failed, and has succeeded: what it gave stays.
+# What a step came to stays when it is undone, and when undoing it fails. A late success may be undone of a step that
+# had failed, or was stopped before it ended.
 # The keys are joined as rows of their own: PostgreSQL would read all steps of a run that it takes for small.
 _STORED = """
 WITH wanted AS MATERIALIZED (SELECT {run} AS run_id, {no} AS no {given})
-SELECT step.no, CASE WHEN step.status = 'failed' AND attempt.status = 'success' THEN 'success' ELSE step.status END,
-  step.attempt, step.out_edges, attempt.passed, {outputs} FROM wanted
+SELECT step.no, CASE
+    WHEN step.status IN ('failed', 'compensating', 'compensated') AND attempt.status = 'success' THEN 'success'
+    WHEN step.status IN ('compensating', 'compensated') AND attempt.error IS NULL THEN 'skipped'
+    WHEN step.status IN ('compensating', 'compensated') THEN 'failed'
+    ELSE step.status END, step.attempt, step.out_edges, attempt.passed, {outputs} FROM wanted
 JOIN step ON step.run_id = wanted.run_id AND step.no = wanted.no
 LEFT JOIN attempt ON attempt.run_id = step.run_id AND attempt.no = step.no AND attempt.number = step.attempt
 """

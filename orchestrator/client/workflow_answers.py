@@ -114,8 +114,8 @@ class Tested(TypedDict):
     outputs: Any
     error: NotRequired[dict[str, Any] | None]
     waiting: NotRequired[list[str]]
-    steps: NotRequired[list[Any]]
-    events: NotRequired[list[Any]]
+    steps: NotRequired[list[dict[str, Any]]]
+    events: NotRequired[list[dict[str, Any]]]
     unmocked: NotRequired[list[str]]
     elapsed_virtual_seconds: NotRequired[float]
     same: NotRequired[bool]

@@ -11,7 +11,9 @@ from typing import Any
 from models.states import STEP_TERMINAL, RunStatus, StepStatus
 from orchestrator.core.containers_told import Branched, Containers
 from orchestrator.core.plan import Plan, PlanNode
-from orchestrator.core.replay import Logged, Replayed, StepState, replay
+from orchestrator.core.replay import STEP_EVENTS, Logged, Replayed, StepState, replay
+
+_UNDOING = ("step.compensating", "step.compensated", "step.compensation_failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,7 @@ class StepAt:
     """A step in a state. undecided, live: what the decisions of its sources come to.
 
     seq: the event that moved it last, 0 where none did. told: that event's data. rerun: the N of `:rN` at its
-    last reset, 0 where it keeps its key.
+    last reset, 0 where it keeps its key. outcome: its status, or where undoing has moved it, that before.
     """
 
     no: int
@@ -30,6 +32,7 @@ class StepAt:
     seq: int = 0
     data: Mapping[str, Any] = field(default_factory=dict)
     rerun: int = 0
+    outcome: StepStatus
 
     @property
     def status(self) -> StepStatus:
@@ -113,18 +116,22 @@ def bodies(plan: Plan, path: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Seen:
-    """What is not in the replayed state: of each step its last move, its last failure, its last reset."""
+    """What is not in the replayed state: of each step its last move, failure and reset, and what it was before it
+    was undone."""
 
     containers: Containers = field(default_factory=Containers)
     last: dict[str, tuple[int, Mapping[str, Any]]] = field(default_factory=dict)
     failures: dict[str, tuple[int, Any]] = field(default_factory=dict)
     reruns: dict[str, int] = field(default_factory=dict)
+    outcomes: dict[str, StepStatus] = field(default_factory=dict)
 
     def take(self, event: Logged) -> None:
         self.containers.take(event)
         if event.step is None or not event.type.startswith("step."):
             return
         self.last[event.step] = (event.seq, event.data)
+        if event.type in STEP_EVENTS and event.type not in _UNDOING:
+            self.outcomes[event.step] = STEP_EVENTS[event.type]
         if event.type == "step.failed":
             self.failures[event.step] = (event.seq, event.data.get("error"))
         if event.type == "step.reset" and event.data.get("rerun"):
@@ -164,6 +171,7 @@ def _step(
         seq=seq,
         data=data,
         rerun=seen.reruns.get(path, 0),
+        outcome=seen.outcomes.get(path, state.status),
     )
 
 
@@ -195,14 +203,14 @@ def _branches(
                 container=numbers[branch.container],
                 position=branch.position,
                 status=branch.status,
-                open_steps=sum(not step.ended for step in own),
+                open_steps=sum(step.outcome not in STEP_TERMINAL for step in own),
                 error=_error(plan, branch, own, seen),
             ),
         )
 
 
 def _error(plan: Plan, branch: Branched, own: list[StepAt], seen: _Seen) -> Any:
-    """A branch's failure: the first of its steps' that stand, or else that of `collect`."""
+    """A branch's failure: the first of its steps' that stand, undone or not, or else that of `collect`."""
     if branch.status == "stale":
         return None
     failed = [step for step in own if fails(plan.at(step.no), step)]
@@ -214,7 +222,7 @@ def _error(plan: Plan, branch: Branched, own: list[StepAt], seen: _Seen) -> Any:
 
 def fails(node: PlanNode, step: StepAt) -> bool:
     """Whether a step has failed, and no edge takes it."""
-    return step.status is StepStatus.FAILED and not node.error_port
+    return step.outcome is StepStatus.FAILED and not node.error_port
 
 
 def branch_failure(error: Any, path: str) -> dict[str, Any]:

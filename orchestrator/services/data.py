@@ -23,8 +23,6 @@ from orchestrator.services import rows
 from orchestrator.services.rows import Rows
 from orchestrator.settings import Settings
 
-# What a step gave stays when it is undone.
-GAVE = (StepStatus.SUCCESS, StepStatus.COMPENSATING, StepStatus.COMPENSATED)
 INPUTS = -1  # stands for the run's inputs in a list of passed steps
 
 
@@ -103,7 +101,7 @@ class Names(Mapping[str, Any]):
         row = self.row(no)
         if row.status == StepStatus.FAILED:
             return {"error": {k: v for k, v in (row.error or {}).items() if k != "transient"}}
-        if row.status not in GAVE:
+        if row.status != StepStatus.SUCCESS:
             raise KeyError(root)
         return self.output(no)
 
@@ -255,7 +253,7 @@ class Names(Mapping[str, Any]):
         outputs = {}
         for place in places:
             no = self._plan.step_of(branch.number, place)
-            if self.row(no).status in GAVE:
+            if self.row(no).status == StepStatus.SUCCESS:
                 outputs[self._plan.nodes[place].id] = self.output(no)
         if len(places) == 1:
             return next(iter(outputs.values()), None)

@@ -16,6 +16,8 @@ from orchestrator.services import data, inline
 from orchestrator.services.data import Names
 from orchestrator.services.fsck_record import STALE, Check, Record, Violation
 
+UNDONE = (StepStatus.FAILED, StepStatus.COMPENSATING, StepStatus.COMPENSATED)
+
 
 def inputs_as_chained(record: Record) -> Iterator[Violation]:
     """Rebuild each attempt's input and compare its hash; a step that passes on must pass its live sources.
@@ -131,16 +133,24 @@ def _branch(row: Branch) -> BranchRow:
 
 def _stored(step: Step, attempt: Attempt | None) -> Stored:
     passed = attempt.passed if attempt is not None else None
-    gave = step.status == StepStatus.FAILED and attempt is not None and attempt.status == "success"
     return Stored(
         no=step.no,
-        status=StepStatus.SUCCESS if gave else StepStatus(step.status),  # only its undoing has failed
+        status=_came_out(step, attempt),
         attempt=step.attempt,
         out_edges=step.out_edges,
         output=None if attempt is None else attempt.output,
         passed=numbers(passed),
         error=None if attempt is None else attempt.error,
     )
+
+
+def _came_out(step: Step, attempt: Attempt | None) -> StepStatus:
+    """How a step ended before it was undone, if it was."""
+    if attempt is None or step.status not in UNDONE:
+        return StepStatus(step.status)
+    if attempt.status == "success":
+        return StepStatus.SUCCESS
+    return StepStatus.SKIPPED if attempt.error is None else StepStatus.FAILED
 
 
 INPUTS: tuple[Check, ...] = (inputs_as_chained,)

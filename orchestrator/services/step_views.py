@@ -20,13 +20,15 @@ from models.states import StepStatus
 from models.step import Step
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.services import compensation_views, data, paging
-from orchestrator.services.data import GAVE, Names
+from orchestrator.services.data import Names
 from orchestrator.services.deps import Deps
 from orchestrator.services.paging import PageRequest
 from orchestrator.services.shapes import moment
 from orchestrator.services.waiting import Waiting
 
 Attempts = Sequence[Row[Any]]
+# What a step gave stays when it is undone.
+GAVE = (StepStatus.SUCCESS, StepStatus.COMPENSATING, StepStatus.COMPENSATED)
 _ERROR = ("code", "message", "transient", "details")
 
 

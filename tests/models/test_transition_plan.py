@@ -25,7 +25,7 @@ from tests.support import engine
 pytestmark = pytest.mark.postgres
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "transition": (["running"], False, "[]", "[]", "[]", None, None),
+    "transition": (["running"], False, "[]", "[]", "[]", None, None, False),
     "claim": (["running"], True, 0, 0, 10.0, None, "w", 0, ["queued"]),
     "stored": ([0, 1],),
 }

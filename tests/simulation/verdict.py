@@ -55,7 +55,7 @@ def _events(world: World, run_id: str) -> list[Event]:
 def _started_while_paused(events: list[Event]) -> Iterator[str]:
     paused = False
     for event in events:
-        if event.type in ("run.paused", "run.resumed"):
+        if event.type in ("run.paused", "run.resumed", "run.compensating"):
             paused = event.type == "run.paused"
         elif paused and event.type == "step.started":
             yield f"{event.step} started at event {event.seq}, while the run was paused"
