@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from models.queries import upcoming
+from models.queries import branches, upcoming
 from models.queries.upcoming import StepRow
 from models.states import RunStatus, StepStatus
 from orchestrator.core.plan import PlanNode
@@ -77,6 +77,13 @@ def parked(deps: Deps, run_id: str, path: str) -> tuple[int, int] | None:
         ),
         None,
     )
+
+
+def opened(deps: Deps, run_id: str, no: int) -> int:
+    """How many branches a container has opened."""
+    with deps.db.read() as session:
+        row = branches.container(session, run_id, no)
+    return 0 if row is None else row.opened
 
 
 def _of_step(row: StepRow, node: PlanNode) -> list[Moment]:

@@ -22,6 +22,8 @@ from orchestrator.testing.run import Run
 from orchestrator.testing.score import RUN_AGAIN, Act, Score
 from orchestrator.testing.stagehand import NEVER, ROUNDING, Held, Stagehand
 
+# What a container does in its turn.
+_TURNS = ("branch.started", "step.completed", "step.failed", "step.retrying")
 _PARKED = Waiting(reason="what its history says")
 
 
@@ -37,6 +39,7 @@ class Prompter:
     _begun: Counter[str] = field(default_factory=Counter)
     _left: Counter[str] = field(default_factory=Counter)
     _missed: Counter[str] = field(default_factory=Counter)
+    _turns: Counter[str] = field(default_factory=Counter)
     _ready: dict[str, Message] = field(default_factory=dict)
     _held: dict[str, Held] = field(default_factory=dict)
     _at_once: bool = False
@@ -62,16 +65,27 @@ class Prompter:
         """Start the run and carry it to the end of the log, and on to its own end where the recorded run had one."""
         events = self.score.history["events"]
         self._left.update(event["step"] for event in events if event["type"] == "step.started")
-        self.hand.receive = self._receive
+        self._turns.update(event["step"] for event in events if event["type"] in _TURNS)
+        self.hand.receive, self.hand.prompted = self._receive, True
         run = start()
         for event in events:
             self.hand.clock.move_to(instant(event["at"]))
-            self._wake(lambda moment: moment.kind is Kind.ROUND and moment.at <= self.hand.clock.now() + ROUNDING)
+            self._wake(self._is_unknown_round)
             self._follow(run, event)
             self.hand.drain()
         if self.score.history["run"]["finished_at"] is not None:
             self._let_go()
         return run
+
+    def _is_unknown_round(self, moment: Moment) -> bool:
+        """Whether a container is to go on now, and the log does not say when."""
+        is_due = moment.kind is Kind.ROUND and moment.at <= self.hand.clock.now() + ROUNDING
+        return is_due and not self._turns[moment.path or ""]
+
+    def _is_turn(self, moment: Moment, data: dict[str, Any]) -> bool:
+        """Whether what a container is to do now has not happened yet: a body without work goes on at once."""
+        begun = upcoming.opened(self.hand.deps, moment.run_id, moment.no) if "position" in data else 0
+        return moment.kind is Kind.ROUND and begun <= data.get("position", 0)
 
     def _receive(self, message: Message) -> None:
         """A step that the log has begin later, or not any more, waits; one whose place is over begins."""
@@ -104,6 +118,9 @@ class Prompter:
         if act is not None:
             self._do(run, act)
         path, data = event.get("step", ""), event["data"]
+        if event["type"] in _TURNS:
+            self._turns[path] -= 1
+            self._wake(lambda moment: moment.path == path and self._is_turn(moment, data))
         match event["type"]:
             case "step.started":
                 self._left[path] -= 1
@@ -153,7 +170,7 @@ class Prompter:
         self._held.clear()
         for message in list(self._ready.values()):
             self._begin(message, at_once=True)
-        self.hand.auto_skip = True
+        self.hand.auto_skip, self.hand.prompted = True, False
         self.hand.settle()
 
 

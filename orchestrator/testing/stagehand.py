@@ -55,7 +55,7 @@ class Held:
 class Stagehand:
     """Carries what is sent. auto_skip: time passes by itself where nothing else can happen.
 
-    receive: takes each message for a step in the place of `begin`.
+    receive: takes each message for a step in the place of `begin`. prompted: nothing is due but what is said to be.
     """
 
     deps: StageDeps
@@ -70,6 +70,7 @@ class Stagehand:
     releases: list[tuple[float, str]] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
     receive: Callable[[Message], None] | None = None
+    prompted: bool = False
     steps: int = 0
     due_now: bool = False
     _busy: bool = False
@@ -135,7 +136,7 @@ class Stagehand:
 
     def _go_on(self, following: Callable[[], float | None]) -> None:
         self.drain()
-        while (moment := self.clock.now() if self.due_now else following()) is not None:
+        while not self.prompted and (moment := self.clock.now() if self.due_now else following()) is not None:
             self.due_now = False
             self.clock.move_to(moment + ROUNDING)
             self.fall_due()

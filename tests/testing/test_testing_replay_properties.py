@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from models.database import Database
+from orchestrator.services import runs, sweeps
 from orchestrator.settings import Settings
 from orchestrator.testing import replay
 from orchestrator.testing.replay import of_run
@@ -46,4 +47,22 @@ def test_bodies_with_losses_pauses_aborts_and_an_operator(
     plan = ours.publish(definition)
     run_id = ours.start("random", inputs=graphs.INPUTS)
     Operated(engine=ours, plan=plan, run_id=run_id, random=random, acts_left=acts).end()
+    assert_replays(ours, run_id, definition)
+
+
+def test_a_pause_between_two_iterations_of_nodes_that_take_no_time(database: Database) -> None:
+    """The log says when each iteration begins: nothing of the second one happens before the pause."""
+    body = {"nodes": [{"id": "sum", "type": "set", "values": {"n": 1}}], "edges": []}
+    rounds = {"id": "rounds", "type": "loop", "mode": "for", "count": 3}
+    definition = {"name": "paused", "nodes": [rounds | {"body": body}], "edges": []}
+    ours = engine.make(database)
+    ours.publish(definition)
+    run_id = ours.start("paused")
+    ours.send(sweeps.wake(ours.deps, ours.timers.pop()))
+    runs.pause(ours.deps, ours.actor, run_id, "between the two")
+    assert ours.row(run_id).status == "paused"
+    ours.send(runs.resume(ours.deps, ours.actor, run_id))
+    while ours.inbox or ours.timers:
+        shuffled.drive(ours, Random(1), twice=0.0)
+    assert ours.row(run_id).status == "success"
     assert_replays(ours, run_id, definition)
