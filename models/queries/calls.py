@@ -21,6 +21,7 @@ class Caller:
 
     id: str
     workspace_id: str
+    version_id: str
     status: str
     stopping: str | None
     priority: int
@@ -36,6 +37,7 @@ def caller(session: Session, run_id: str) -> Caller:
         select(
             Run.id,
             Run.workspace_id,
+            Run.version_id,
             Run.status,
             Run.stopping,
             Run.priority,

@@ -67,7 +67,8 @@ def _waits(session: Session, entry: Entry) -> bool:
 
 def _create(deps: Deps, session: Session, entry: Entry, call: Call) -> Sequence[Effect]:
     caller = calls.caller(session, entry.run_id)
-    if caller.stopping is not None:
+    undoes = deps.plans.get(session, caller.version_id).at(entry.no).undoes is not None
+    if caller.stopping is not None and not undoes:
         raise _GivenUpError("the run is being stopped; nothing more is called")
     depth, limit = caller.depth + 1, deps.settings.max_call_depth
     if depth > limit:
@@ -82,7 +83,7 @@ def _create(deps: Deps, session: Session, entry: Entry, call: Call) -> Sequence[
         attempt=entry.attempt,
         detached=not call.wait,
         depth=depth,
-        budget_run_id=caller.budget_id if caller.has_budget else None,
+        budget_run_id=caller.budget_id if caller.has_budget and not undoes else None,
         paused=call.wait and caller.status == RunStatus.PAUSED,
     )
     trigger = Trigger(inputs=call.inputs, version=call.version, priority=caller.priority)

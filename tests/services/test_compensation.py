@@ -9,6 +9,7 @@ from sqlalchemy import select
 from models.database import Database
 from models.errors import ConflictError
 from models.event import Event
+from models.run import RunData
 from models.step import Attempt, Step
 from orchestrator.services import control, runs, undoing
 from orchestrator.services.reaching import Wanted
@@ -378,6 +379,31 @@ def test_a_called_run_that_fails_and_is_undone_is_a_failure(database: Database) 
     )
     run_id = ended_of(ours, "above", "failed")
     assert ours.row(run_id).error["code"] == "TOOL_FAILED"
+
+
+@pytest.mark.parametrize("aborted", [False, True], ids=["failed", "aborted"])
+def test_a_called_run_undoes_a_step(database: Database, aborted: bool) -> None:
+    """It draws on no budget: nothing is refused to an undoing."""
+    ours = publish(database, probe("frees", estimated_cost_cents=5))
+    calls_one = {"type": "subworkflow", "workflow": "w", "inputs": {"seat": "{{a.seat}}"}}
+    last = {"id": "stands", "type": "signal", "signal": "never"} if aborted else FAILS
+    ours.publish(
+        {
+            "name": "above",
+            "nodes": [undone("a", {"succeed": {"seat": 7}}, calls_one, estimated_cost_cents=4), last],
+            "edges": [f"a >> {last['id']}"],
+            "budget": {"limit_cents": 4},
+        }
+    )
+    run_id = ours.run("above")
+    effects = runs.abort(ours.deps, ours.actor, run_id, "enough", compensate=True) if aborted else ()
+    act(ours, effects, run_id, "compensated")
+    (called,) = calls.called(ours, run_id)
+    assert (called.status, called.parent_step) == ("success", "a:compensate")
+    with ours.deps.db.read() as session:
+        given = session.get_one(RunData, called.id).inputs
+    assert given == {"seat": 7}
+    assert_run_sound(ours.deps, called.id)
 
 
 def ended_of(ours: Engine, workflow: str, status: str) -> str:
