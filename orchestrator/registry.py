@@ -1,6 +1,7 @@
 """Names to code: built-in node types and gateway drivers and those of plug-ins, through one loader."""
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -40,8 +41,12 @@ def _load(target: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def handler_classes() -> dict[str, type[NodeHandler]]:
-    """Every node type's handler class, by type. A plug-in can add a type, never replace a built-in one."""
+@cache
+def handler_classes() -> Mapping[str, type[NodeHandler]]:
+    """Every node type's handler class, by type, looked up once a process.
+
+    A plug-in can add a type, never replace a built-in one.
+    """
     found = {name: _load(target) for name, target in BUILT_IN.items()}
     for point in entry_points(group=GROUP):
         found.setdefault(point.name, point.load())

@@ -1,5 +1,7 @@
 """Real servers for every test: found on the machine, or started from their wheels."""
 
+import structlog
+
 pytest_plugins = [
     "tests.support.databases",
     "tests.support.brokers",
@@ -8,3 +10,11 @@ pytest_plugins = [
     "tests.support.openclaw",
     "tests.support.either",
 ]
+
+# The default one draws every local variable of every frame, which takes seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)

@@ -8,8 +8,9 @@ from orchestrator import registry
 from tests.faults import plan, schedule, workload
 from tests.faults.plan import Kind
 
-# On a machine that is busy with other tests what was killed may be long in coming back.
-_OF_TIME = ("not healed", "late returns", "late ends")
+# On a machine that is busy with other tests what was killed may be long in coming back, and how many steps 13 faults
+# in 30 s hit says nothing of a share of all: these are for the long one.
+_OF_THE_LONG_ONE = ("not healed", "late returns", "late ends", "too many repeats")
 
 
 @pytest.mark.crash
@@ -18,7 +19,7 @@ _OF_TIME = ("not healed", "late returns", "late ends")
 @pytest.mark.timeout(300)
 def test_20_runs_through_one_fault_of_each_kind(tmp_path: Path) -> None:
     report = schedule.conduct(plan.draw(seed=20, seconds=30.0, runs=20, mean_gap=30.0), tmp_path)
-    assert [found for found in report.findings if found.kind not in _OF_TIME] == [], str(report)
+    assert [found for found in report.findings if found.kind not in _OF_THE_LONG_ONE] == [], str(report)
     assert len(report.record.wounds) + report.record.spared == len(Kind)
     assert report.books.events["run.completed"] >= 15
 

@@ -67,6 +67,14 @@ def shared_postgres(postgres_server: PostgresServer, postgres_template: str) -> 
     postgres_server.drop(url)
 
 
+@pytest.fixture(scope="session")
+def shared_sqlite(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """The same of SQLite: what SQLAlchemy has compiled is kept with it."""
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('shared')}/orchestrator.db")
+    yield database
+    database.close()
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def database_kind(request: pytest.FixtureRequest) -> str:
     """Both kinds in turn; `parametrize("database_kind", ["sqlite"])` keeps a test to one."""
@@ -75,18 +83,17 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def database(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+def database(database_kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A migrated database without a row."""
     if database_kind == "postgresql":
         shared: Database = request.getfixturevalue("shared_postgres")
         yield shared
         _empty(shared)
         return
-    path = tmp_path / "orchestrator.db"
-    shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
-    own = Database(f"sqlite:///{path}")
+    own: Database = request.getfixturevalue("shared_sqlite")
+    _replace(Path(own.url.database or ""), request.getfixturevalue("sqlite_template"))
     yield own
-    own.close()
+    own.engine.dispose()
 
 
 @pytest.fixture
@@ -116,6 +123,13 @@ def new_database(
     yield new
     for url in made:
         request.getfixturevalue("postgres_server").drop(url)
+
+
+def _replace(path: Path, template: Path) -> None:
+    """A file of its own by the same name: a process that a test has left behind keeps the one that it knows."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    shutil.copyfile(template, path)
 
 
 def _empty(database: Database) -> None:
