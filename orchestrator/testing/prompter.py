@@ -22,8 +22,9 @@ from orchestrator.testing.run import Run
 from orchestrator.testing.score import RUN_AGAIN, Act, Score
 from orchestrator.testing.stagehand import NEVER, ROUNDING, Held, Stagehand
 
-# What a container does in its turn.
+# What a container does in its turn, and what ends it before its next one.
 _TURNS = ("branch.started", "step.completed", "step.failed", "step.retrying")
+_ENDED = ("step.aborted", "step.skipped")
 _PARKED = Waiting(reason="what its history says")
 
 
@@ -65,7 +66,7 @@ class Prompter:
         """Start the run and carry it to the end of the log, and on to its own end where the recorded run had one."""
         events = self.score.history["events"]
         self._left.update(event["step"] for event in events if event["type"] == "step.started")
-        self._turns.update(event["step"] for event in events if event["type"] in _TURNS)
+        self._turns.update(event["step"] for event in events if event["type"] in _TURNS + _ENDED)
         self.hand.receive, self.hand.prompted = self._receive, True
         run = start()
         for event in events:
@@ -118,8 +119,9 @@ class Prompter:
         if act is not None:
             self._do(run, act)
         path, data = event.get("step", ""), event["data"]
-        if event["type"] in _TURNS:
+        if event["type"] in _TURNS + _ENDED:
             self._turns[path] -= 1
+        if event["type"] in _TURNS:
             self._wake(lambda moment: moment.path == path and self._is_turn(moment, data))
         match event["type"]:
             case "step.started":
