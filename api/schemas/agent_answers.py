@@ -5,9 +5,9 @@ from typing import Any
 from marshmallow import ValidationError, fields, validates_schema
 
 from api.schemas.fields import BIGGEST, Body, Boolean, Integer, Text
+from orchestrator.core.outcome import MOST_COST
 
 _LONGEST = 64 * 1024 * 1024  # the limit on a body comes before it
-_MOST = 2**63 - 1
 
 
 class AnswerUsage(Body):
@@ -16,7 +16,7 @@ class AnswerUsage(Body):
     input = Integer(high=BIGGEST, allow_none=True, metadata={"description": "tokens in, cached ones too"})
     output = Integer(high=BIGGEST, allow_none=True, metadata={"description": "tokens out"})
     cached_input = Integer(high=BIGGEST, allow_none=True)
-    cost_microcents = Integer(high=_MOST, allow_none=True, metadata={"description": "1 cent = 1,000,000"})
+    cost_microcents = Integer(high=MOST_COST, allow_none=True, metadata={"description": "1 cent = 1,000,000"})
 
 
 class AnswerError(Body):

@@ -9,11 +9,10 @@ from api.schemas.common import PageQuery, listed, moment
 from api.schemas.fields import Body, Boolean, Files, Integer, QueryInteger, Text
 from models.errors import ErrorCode
 from models.states import AgentStatus
+from orchestrator.core.outcome import MOST_COST, MOST_TOKENS
 
 _STATUSES = [status.value for status in AgentStatus]
 _SAID = [status for status in _STATUSES if status != AgentStatus.OFFLINE]
-MOST_TOKENS = 2**53
-MOST_COST = 10**15
 
 
 def _name(**options: Any) -> Text:

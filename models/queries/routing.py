@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, Select, func, select, update
+from sqlalchemy import CursorResult, Select, delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from models.agent import Agent, SessionAgent
@@ -103,6 +103,18 @@ def stick(session: Session, run_id: str, name: str, agent_id: str) -> None:
     row = insert(session, SessionAgent).values(run_id=run_id, session=name, agent_id=agent_id)
     kept = row.on_conflict_do_update(index_elements=["run_id", "session"], set_={"agent_id": agent_id})
     session.execute(kept)
+
+
+def unstick(session: Session, run_id: str, name: str) -> None:
+    """An agent was sent nothing: it keeps no session of a run in which it has done no work."""
+    worked = exists().where(
+        Attempt.run_id == run_id, Attempt.agent_id == SessionAgent.agent_id, Attempt.assigned.is_not(None)
+    )
+    session.execute(
+        delete(SessionAgent)
+        .where(SessionAgent.run_id == run_id, SessionAgent.session == name, ~worked)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def assign(

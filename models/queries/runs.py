@@ -212,6 +212,11 @@ def append(
     )
 
 
+def is_being_stopped(session: Session, run_id: str) -> bool:
+    """Whether a run is being stopped, and sends nothing any more."""
+    return session.execute(select(Run.stopping).where(Run.id == run_id)).scalar_one_or_none() is not None
+
+
 def set_stopping(
     session: Session, run_id: str, status: RunStatus, error: dict[str, Any] | None = None
 ) -> None:

@@ -3,11 +3,12 @@
 A waiting step has a lane only while nobody has taken it up (models.queries.transitions empties it with the move).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, select, text, update
+from sqlalchemy import CursorResult, and_, delete, exists, select, text, update
 from sqlalchemy.orm import Session
 
 from models.agent import Work
@@ -113,6 +114,24 @@ def offered(session: Session, run_id: str, no: int, attempt: int) -> bool:
 def take_back(session: Session, run_id: str, no: int, attempt: int) -> None:
     """An attempt was given up: nobody may claim its work, or goes on with it."""
     session.execute(delete(Work).where(Work.run_id == run_id, Work.no == no, Work.attempt == attempt))
+
+
+def unbegun(session: Session, run_id: str, nos: Collection[int]) -> frozenset[int]:
+    """Of these steps those that wait while nobody works on them: nothing was sent, no agent has claimed it.
+
+    They are locked first, so that no agent claims one between this look and what follows from it.
+    """
+    these = (Step.run_id == run_id, Step.no.in_(sorted(nos)), Step.status == "waiting")
+    session.execute(select(Step.no).where(*these).order_by(Step.no).with_for_update()).all()
+    same = and_(Attempt.run_id == Step.run_id, Attempt.no == Step.no, Attempt.number == Step.attempt)
+    claimed = exists().where(
+        Work.run_id == Step.run_id,
+        Work.no == Step.no,
+        Work.attempt == Step.attempt,
+        Work.claimed_by.is_not(None),
+    )
+    found = select(Step.no).join(Attempt, same).where(*these, Attempt.assigned.is_(None), ~claimed)
+    return frozenset(session.scalars(found))
 
 
 def let_go(session: Session, step: Unserved, lane: str, agent_id: str | None, due: float) -> bool:

@@ -17,6 +17,7 @@ from models.base import dump_json
 from models.queries.dialect import insert
 from models.queries.going import GOES_ON
 from models.queries.runs import now
+from models.run import Run
 from models.step import Attempt, Step
 
 MOST_LOSSES = 3
@@ -249,11 +250,15 @@ def _with_steps() -> Select[str, int]:
 
 
 def _take_back(session: Session, run_id: str, no: int, *, losses: int) -> Piece:
+    """Nobody works on it any more. In a run that is being stopped nobody may claim it again: it is lost."""
+    stopping = exists().where(Run.id == Work.run_id, Run.stopping.is_not(None))
+    lost = case((stopping, MOST_LOSSES), else_=Work.losses + losses)
     row = session.scalars(
         update(Work)
         .where(Work.run_id == run_id, Work.no == no)
-        .values(claimed_by=None, lease_digest=None, lease_until=None, losses=Work.losses + losses)
+        .values(claimed_by=None, lease_digest=None, lease_until=None, losses=lost)
         .returning(Work)
+        .execution_options(synchronize_session=False, populate_existing=True)
     ).one()
     piece = _piece(row)
     again = {"agent_id": None, "waiting_for": "an agent to claim it again"}

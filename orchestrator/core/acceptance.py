@@ -11,13 +11,23 @@ from typing import Any
 from models.base import dump_json
 from models.errors import ErrorCode
 from orchestrator.core import redact, untrusted
-from orchestrator.core.outcome import Cancelled, Failed, Outcome, Paused, StepError, Succeeded, Usage, Waiting
+from orchestrator.core.outcome import (
+    MOST_COST,
+    MOST_TOKENS,
+    Cancelled,
+    Failed,
+    Outcome,
+    Paused,
+    StepError,
+    Succeeded,
+    Usage,
+    Waiting,
+)
 
 PREVIEW_CHARACTERS = 1_000
 _MESSAGE_CHARACTERS = 4_000
 _DETAILS_BYTES = 16_384
 _NAME_CHARACTERS = 255
-_MOST = (1 << 63) - 1
 _LONGEST_SECONDS = 100 * 366 * 86_400.0
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -109,16 +119,16 @@ def _refused(message: str, usage: Usage | None = None) -> Failed:
 
 
 def _usage(usage: Usage | None) -> Usage | None:
-    """What does not fit its column is cut, or unknown."""
+    """What does not fit its column, or is beyond all reason, is cut or unknown."""
     if usage is None:
         return None
     return Usage(
         agent=_name(usage.agent),
         model=_name(usage.model),
-        tokens_in=_count(usage.tokens_in),
-        tokens_out=_count(usage.tokens_out),
-        cached_in=_count(usage.cached_in),
-        cost_microcents=_count(usage.cost_microcents),
+        tokens_in=_count(usage.tokens_in, MOST_TOKENS),
+        tokens_out=_count(usage.tokens_out, MOST_TOKENS),
+        cached_in=_count(usage.cached_in, MOST_TOKENS),
+        cost_microcents=_count(usage.cost_microcents, MOST_COST),
     )
 
 
@@ -126,8 +136,8 @@ def _name(name: str | None) -> str | None:
     return None if name is None else _clean(name)[:_NAME_CHARACTERS]
 
 
-def _count(count: int | None) -> int | None:
-    return count if count is not None and 0 <= count <= _MOST else None
+def _count(count: int | None, most: int) -> int | None:
+    return count if count is not None and 0 <= count <= most else None
 
 
 def _clean(text: str) -> str:

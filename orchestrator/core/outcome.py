@@ -7,6 +7,9 @@ from models.errors import TRANSIENT, ErrorCode
 from orchestrator.core.lanes import Lane
 from orchestrator.core.people import Awaited, Question
 
+MOST_TOKENS = 2**53  # of one attempt
+MOST_COST = 10**15  # micro-cents of one attempt, so that the sums of a run fit their columns
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+MOST_SIGNAL_BYTES = 2_500  # a row of an index of PostgreSQL holds no more than 2,704
+
 
 class Verdict(StrEnum):
     """A vote, and what votes come to."""
@@ -63,6 +65,11 @@ class Vote:
     decision: Verdict
     comment: str | None = None
     data: Any = None
+
+
+def is_too_long(*parts: str | None) -> bool:
+    """Whether a signal cannot be found by its name, its key and its sender's number, since they are too long."""
+    return sum(len(part.encode("utf-8", "surrogatepass")) for part in parts if part) > MOST_SIGNAL_BYTES
 
 
 def verdict(votes: Sequence[Vote], required: int) -> Verdict | None:

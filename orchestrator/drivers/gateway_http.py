@@ -133,7 +133,7 @@ class HttpGateway:
 
 def _read(endpoint: Endpoint, request: Dispatch, found: HttpResponse) -> Result:
     """What a status says. Source: docs/agents.md, Agents over HTTP."""
-    status, said = found.status, f"{_shown(endpoint)} answered {found.status}{said_in(found)}"
+    status, said = found.status, f"{_shown(endpoint)} answered {found.status}{said_in(found, endpoint.token)}"
     if status == 200:
         return answer_in(request.sent.agent, found)
     if status == 202:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.errors import ErrorCode, InvalidError
-from orchestrator.core import agent_answer
+from orchestrator.core import agent_answer, redact
 from orchestrator.core.outcome import Failed, StepError, Succeeded
 from orchestrator.ports import HttpResponse
 
@@ -27,10 +27,11 @@ def answer_in(agent: str, response: HttpResponse) -> Succeeded | Failed:
         return failed(ErrorCode.VALIDATION, f"the agent's answer can't be read: {error}")
 
 
-def said_in(response: HttpResponse) -> str:
-    """The beginning of a body that goes with a refusal."""
-    text = response.body[:_SHOWN].decode("utf-8", "replace").strip()
-    return f": {text}" if text else ""
+def said_in(response: HttpResponse, token: str | None) -> str:
+    """The beginning of a body that goes with a refusal; `token` is masked before it can be cut in two."""
+    text = response.body.decode("utf-8", "replace").strip()
+    shown: str = redact.redact(text, [token] if token else [])[:_SHOWN]
+    return f": {shown}" if shown else ""
 
 
 def failed(code: ErrorCode, message: str, *, details: Any = None, transient: bool | None = None) -> Failed:

@@ -9,7 +9,7 @@ from models.errors import ErrorCode
 from orchestrator.core import durations
 from orchestrator.core.nodetype import NOT_SHORT, Field, FieldKind, NodeType
 from orchestrator.core.outcome import Failed, Outcome, StepError, Succeeded, Usage, Waiting
-from orchestrator.core.people import Awaited
+from orchestrator.core.people import MOST_SIGNAL_BYTES, Awaited, is_too_long
 from orchestrator.ports import Parked, Parts, StepContext
 
 _LONGEST_NAME = 255
@@ -48,6 +48,8 @@ class SignalHandler:
         text = key if isinstance(key, str) else dump_json(key)
         if "key" in fields and not (isinstance(key, str | int) and 0 < len(text) <= _LONGEST_KEY):
             return _invalid(f"key is a string of 1 to {_LONGEST_KEY} characters or a number, not {key!r:.200}")
+        if key is not None and is_too_long(name, text):
+            return _invalid(f"signal and key have at most {MOST_SIGNAL_BYTES:,} bytes of UTF-8 together")
         expires = durations.seconds(fields["expires"]) if "expires" in fields else None
         if "expires" in fields and expires is None:
             return _invalid(f"{fields['expires']!r:.200} is no duration; write such as 30m, 2h, 7d")

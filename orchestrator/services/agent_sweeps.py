@@ -3,7 +3,6 @@
 from models.errors import ErrorCode
 from models.queries import agents, operational, sweeps
 from models.queries import work as queries
-from models.queries.work import MOST_LOSSES
 from orchestrator.core.effects import Effect
 from orchestrator.core.outcome import Failed, StepError
 from orchestrator.services import waking
@@ -32,7 +31,7 @@ def _silent(deps: Deps) -> int:
 
 
 def leases(deps: Deps) -> Swept:
-    """Take back what agents went away with; the third loss fails the step."""
+    """Take back what agents went away with; the third loss fails the step, in a run that is being stopped the first."""
     with deps.db.read() as session:
         if not queries.any_over(session):
             return Swept()
@@ -58,7 +57,5 @@ def offers(deps: Deps) -> Swept:
 
 
 def _lost() -> Failed:
-    message = (
-        f"agents took this step and were not heard of again {MOST_LOSSES} times; it is not offered any more"
-    )
+    message = "whoever took this step was not heard of again; it is not offered any more"
     return Failed(error=StepError.of(ErrorCode.WORKER_LOST, message, transient=False))

@@ -170,6 +170,8 @@ def update(deps: Deps, actor: Actor, agent: str, body: Mapping[str, Any], once: 
         row = own(session, actor, agent)
         values = _values(session, actor, body)
         moved = row.gateway_id is None and values.get("gateway_id") is not None
+        if row.status == "offline" and values.get("status") in AVAILABLE:
+            _hear(session, row, {"status": values["status"]})
         agents.change(session, row.id, values)
         rerouted = pulling.recall(session, deps, row.id) if moved else ()
         answer = agent_views.one(session, actor.workspace_id, row.id)

@@ -91,7 +91,7 @@ class Arrival:
             and row.no not in aims.left
             and not (row.status == StepStatus.PENDING and row.no in there)
         ]
-        rewinding.check_may_close(self.advance.plan, rows)
+        rewinding.check_may_close(self.advance, rows)
         closed = stopping.close(
             self.advance.deps, self.advance.session, self.advance.plan, self.advance.info, rows
         )

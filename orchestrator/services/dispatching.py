@@ -259,6 +259,8 @@ class Dispatcher:
         ctx = asked.ctx
         with self._deps.db.transaction() as session:
             queries.assign(session, ctx.run_id, ctx.no, ctx.attempt, agent_id=None, agent=None, assigned=None)
+            if asked.session != "attempt":
+                queries.unstick(session, ctx.run_id, asked.session)
 
     def _follow(self, asked: Asked, where: Mapping[str, str]) -> None:
         """An earlier attempt's work goes on: it is this one's now."""

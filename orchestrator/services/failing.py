@@ -31,7 +31,11 @@ def fail(
     if final:
         claimed = replace(claimed, node=_without_retry(claimed.node))
     node = claimed.node
-    done = Performed(outcome=Failed(error=error), digits=decide.edges_on_failure(node), dispatched=True)
+    done = Performed(
+        outcome=Failed(error=error),
+        digits=decide.edges_on_failure(node),
+        dispatched=not stopping.unbegun(session, claimed.plan, step.run_id, [now]),
+    )
     source = StepStatus(now.status)
     effects, _ = Completion(deps=deps, claimed=claimed, source=source).write(session, done)
     if not node.slow:

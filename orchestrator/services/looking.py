@@ -53,6 +53,9 @@ def look(deps: Deps, run_id: str, no: int, attempt: int, after: float | None) ->
     if claimed is None:
         return ()
     found = _answer(deps, claimed)
+    if isinstance(found, Again) and _is_being_stopped(deps, run_id):
+        message = "the run is being stopped, and the work that was sent is not there; it is not sent again"
+        found = Failed(error=StepError.of(ErrorCode.CANCELLED, message))
     if isinstance(found, Again):
         return (Resume(message=_message(claimed)),)
     if found is not None:
@@ -89,6 +92,11 @@ def _waiting(deps: Deps, run_id: str, no: int, attempt: int) -> Claimed | None:
         if info is None or row is None or row.attempt != attempt or row.status != StepStatus.WAITING:
             return None
         return claiming.as_held(deps, session, info, row)
+
+
+def _is_being_stopped(deps: Deps, run_id: str) -> bool:
+    with deps.db.read() as session:
+        return runs.is_being_stopped(session, run_id)
 
 
 def _message(claimed: Claimed) -> Message:

@@ -13,13 +13,12 @@ import structlog
 from models.database import OUTAGES, Database
 from models.queries import prices
 from models.queries.prices import ModelPrice
-from orchestrator.core.outcome import Usage
+from orchestrator.core.outcome import MOST_COST, Usage
 
 if TYPE_CHECKING:
     from orchestrator.services.deps import Deps
 
 KEPT_SECONDS = 5.0
-MOST = (1 << 63) - 1  # what a column of costs holds
 
 _log = structlog.get_logger(__name__)
 
@@ -33,7 +32,7 @@ def priced(deps: "Deps", workspace_id: str, usage: Usage) -> Usage:
         cost: int | None = cost_of(own, usage.tokens_in, usage.tokens_out, usage.cached_in or 0)
     else:
         cost = deps.prices.of(usage.model, usage.tokens_in, usage.tokens_out, usage.cached_in or 0)
-    return usage if cost is None or cost > MOST else replace(usage, cost_microcents=cost)
+    return usage if cost is None or cost > MOST_COST else replace(usage, cost_microcents=cost)
 
 
 def cost_of(price: ModelPrice, tokens_in: int, tokens_out: int, cached_in: int) -> int:

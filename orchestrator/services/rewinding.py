@@ -155,7 +155,7 @@ def apply_all(advance: Advance, moves: Sequence[Move]) -> None:
 
 def _close(advance: Advance, nos: Sequence[int]) -> None:
     rows = with_what_is_inside(advance, steps.hot(advance.session, advance.info.id, nos))
-    check_may_close(advance.plan, rows)
+    check_may_close(advance, rows)
     closed = stopping.close(advance.deps, advance.session, advance.plan, advance.info, rows)
     advance.effects.extend(closed.effects)
 
@@ -171,10 +171,11 @@ def with_what_is_inside(advance: Advance, rows: Sequence[Hot]) -> list[Hot]:
     return [*rows, *container_ends.open_within(advance, numbers)]
 
 
-def check_may_close(plan: Plan, rows: Sequence[Hot]) -> None:
+def check_may_close(advance: Advance, rows: Sequence[Hot]) -> None:
     """Raises ConflictError where one of them is an external commitment that is under way."""
+    idle = stopping.unbegun(advance.session, advance.plan, advance.info.id, rows)
     for row in rows:
-        if stopping.is_let_end(plan, row, spare_running=False):
+        if stopping.is_let_end(advance.plan, row, idle):
             raise ConflictError(
                 f"step {row.path} is {row.status} and an external commitment, which is let end; "
                 "try again when it has ended"

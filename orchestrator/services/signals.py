@@ -21,6 +21,7 @@ from models.states import RUN_TERMINAL
 from orchestrator.core import schema
 from orchestrator.core.effects import Effect
 from orchestrator.core.outcome import Succeeded
+from orchestrator.core.people import MOST_SIGNAL_BYTES, is_too_long
 from orchestrator.core.plan import Plan
 from orchestrator.services import waking
 from orchestrator.services.actors import Actor
@@ -75,12 +76,16 @@ def to_key(deps: Deps, actor: Actor, key: str, sent: Sent, once: Once | None = N
     """Signal whoever waits for (name, key); it is kept until somebody does.
 
     The answer is `{signal, key, id, run_id, step}`; no run where it is kept. Raises InvalidError (the schema of
-    all who wait refuses the data).
+    all who wait refuses the data, the key is too long).
     """
     guard = once or Once()
+    if is_too_long(sent.signal, key, sent.id):
+        message = f"signal, key and id have at most {MOST_SIGNAL_BYTES:,} bytes of UTF-8 together"
+        raise InvalidError(message, [Problem(pointer="/key", code="INVALID_VALUE", message=message)])
     for _ in range(_TRIES):
         with deps.db.read() as session:
-            meant = _fitting(deps, session, actor, key, sent)
+            came = guard.earlier(session) is not None or _is_known(session, actor, sent, key=key)
+            meant = None if came else _fitting(deps, session, actor, key, sent)
         try:
             with deps.db.transaction() as session:
                 if (kept := guard.begin(session)) is not None:

@@ -3,13 +3,13 @@
 Source: spec "engine", Abort, fail_fast. The stop of work at a gateway is an effect with an outbox row.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from models.moves import AttemptChange, AttemptResult, Move, Transition
-from models.queries import outbox, runs, steps, sweeps, transitions
+from models.queries import outbox, runs, steps, sweeps, transitions, unserved
 from models.queries.runs import RunInfo
 from models.queries.steps import Hot
 from models.states import STEP_TERMINAL, RunStatus, StepStatus
@@ -18,6 +18,7 @@ from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.skips import CHUNK
 from orchestrator.services import claiming, counting, telling
 from orchestrator.services.deps import Deps
+from orchestrator.services.unserved import TYPES
 
 _HOLDS = (StepStatus.RUNNING, StepStatus.WAITING)  # an attempt that has begun, and what it reserved
 
@@ -65,8 +66,10 @@ def close(
     spare_running: bool = False,
 ) -> Closed:
     """Close steps that are not terminal, but for those that are let end; `status`: the whole run is to end so."""
-    closed = [row for row in rows if not is_let_end(plan, row, spare_running)]
-    moves = [_move(deps, plan.at(row.no), row) for row in closed]
+    idle = unbegun(session, plan, info.id, rows)
+    let_end = {row.no for row in rows if is_let_end(plan, row, idle, spare_running=spare_running)}
+    closed = [row for row in rows if row.no not in let_end]
+    moves = [_move(deps, plan.at(row.no), row, idle) for row in closed]
     ended: list[int] = []
     for at in range(0, len(moves), CHUNK):
         transition = Transition(
@@ -82,7 +85,7 @@ def close(
     if info.has_budget and held:
         cost = sum(move.result.cost for move in moves if move.result is not None)
         runs.settle(session, info.budget_id, steps.reserved_by(session, info.id, held), cost)
-    kept = [row for row in rows if is_let_end(plan, row, spare_running)] if spare_running else []
+    kept = [row for row in rows if row.no in let_end] if spare_running else []
     undo = status is not RunStatus.ABORTED
     effects = (
         *_end_work(session, plan, info.id, closed),
@@ -141,15 +144,24 @@ def _end_work(session: Session, plan: Plan, run_id: str, closed: Sequence[Hot]) 
     )
 
 
-def is_let_end(plan: Plan, row: Hot, spare_running: bool) -> bool:
-    """Whether a stop waits for a step's end: it runs, here or elsewhere, and is an external commitment."""
+def unbegun(session: Session, plan: Plan, run_id: str, rows: Iterable[Hot]) -> frozenset[int]:
+    """Steps that wait for an agent and work nowhere. A run that is being stopped sends them to none any more."""
+    nos = [row.no for row in rows if row.status == StepStatus.WAITING and plan.at(row.no).type in TYPES]
+    return unserved.unbegun(session, run_id, nos) if nos else frozenset()
+
+
+def is_let_end(plan: Plan, row: Hot, idle: Collection[int], *, spare_running: bool = False) -> bool:
+    """Whether a stop waits for a step's end: it runs, here or elsewhere, and is an external commitment.
+
+    idle: what `unbegun` has found.
+    """
     node = plan.at(row.no)
-    elsewhere = node.slow or node.calls
+    elsewhere = (node.slow or node.calls) and row.no not in idle
     works = row.status == StepStatus.RUNNING or (elsewhere and row.status == StepStatus.WAITING)
     return works and (spare_running or node.lets_end)
 
 
-def _move(deps: Deps, node: PlanNode, row: Hot) -> Move:
+def _move(deps: Deps, node: PlanNode, row: Hot, idle: Collection[int]) -> Move:
     """Close a step. It decides nothing: no target was told, and an operator may have it go on later."""
     status = StepStatus(row.status)
     if status in (StepStatus.PENDING, StepStatus.QUEUED):
@@ -162,7 +174,7 @@ def _move(deps: Deps, node: PlanNode, row: Hot) -> Move:
         )
     result = None
     if status is not StepStatus.RETRYING:
-        elsewhere = node.slow and status is StepStatus.WAITING
+        elsewhere = node.slow and status is StepStatus.WAITING and row.no not in idle
         cost = claiming.estimate(deps, node) if elsewhere or status is StepStatus.RUNNING else 0
         result = AttemptResult(status="aborted", cost=cost)
     return Move(

@@ -13,6 +13,7 @@ from models.queries import operational
 from orchestrator.services import keys
 from orchestrator.settings import Settings
 from tests.api.conftest import SECRET, Api
+from tests.support import attempts
 from tests.support.engine import Engine
 from tests.support.histories import execute
 
@@ -239,6 +240,15 @@ def test_an_agent_that_was_offline_is_online_when_it_is_heard_of(api: Api, engin
     assert own.done(own.post("/api/agents/mine/heartbeat", {"status": "stopped"}))["status"] == "stopped"
     assert own.done(own.post("/api/agents/mine/heartbeat"))["status"] == "stopped"
     assert told(engine) == ["agent.online"] * 4
+
+
+def test_an_agent_that_is_put_online_stays_so(api: Api, engine: Engine) -> None:
+    api.enrolled("mine")
+    execute(engine, "UPDATE agent SET status = 'offline', heartbeat_at = :at", at=attempts.long_ago(engine))
+    assert api.done(api.patch("/api/agents/mine", {"status": "idle"}))["status"] == "idle"
+    engine.sweep()
+    assert api.done(api.get("/api/agents/mine"))["status"] == "idle"
+    assert told(engine) == ["agent.online"] * 2
 
 
 def test_a_rotated_key_works_through_its_grace(api: Api, engine: Engine) -> None:

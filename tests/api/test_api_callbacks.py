@@ -62,6 +62,14 @@ def test_an_answer_completes_the_step(api: Api, office: Office) -> None:
     )
 
 
+def test_a_cost_beyond_all_reason_is_refused(api: Api, office: Office) -> None:
+    run_id, path = sent(office)
+    refused = told(api, path, {"text": "x", "usage": {"cost_microcents": 2**63 - 1}})
+    assert (refused.status_code, refused.get_json()["errors"][0]["pointer"]) == (422, "/usage/cost_microcents")
+    assert told(api, path, {"text": "x"}).status_code == 200
+    assert office.engine.row(run_id).status == "success"
+
+
 def test_an_error_fails_the_step(api: Api, office: Office) -> None:
     run_id, path = sent(office)
     assert told(api, path, {"error": {"message": "no luck", "code": "LLM_DOWN"}}).status_code == 200

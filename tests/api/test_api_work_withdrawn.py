@@ -68,6 +68,27 @@ def test_an_agent_that_gets_a_gateway_pulls_no_more(
     pull(own, status=204)
 
 
+@pytest.mark.parametrize("gone", ["silent", "removed"])
+def test_a_stop_waits_for_no_agent_that_is_gone(api: Api, engine: Engine, gone: str) -> None:
+    signs = {"id": "ask", "type": "agent", "role": "worker", "compensate": {"type": "none", "reason": "a test"}}
+    api.define({"name": "pulled", "nodes": [signs]})
+    own = api.enrolled("puller")[0]
+    run = started(api, wanted={"role": "worker"})
+    taken = pull(own)
+    assert api.done(api.post(f"/api/runs/{run}/abort"))["status"] == "running"
+    if gone == "silent":
+        lapse(engine)
+    else:
+        api.done(api.delete("/api/agents/puller"))
+        engine.sweep()
+    assert api.done(api.get(f"/api/runs/{run}"))["status"] == "aborted"
+    error = api.done(api.get(f"/api/runs/{run}/steps/ask"))["error"]
+    assert error["code"] == "WORKER_LOST"
+    if gone == "silent":
+        end(own, taken, "complete", {"text": "late"}, 409)
+    assert_run_sound(engine.deps, run)
+
+
 def test_an_offer_is_renewed_and_withdrawn(api: Api, worker: Api, engine: Engine) -> None:
     run = started(api)
     taken = pull(worker)

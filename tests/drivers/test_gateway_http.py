@@ -12,7 +12,8 @@ from models.errors import ErrorCode, InvalidError, UnavailableError
 from orchestrator.bridge import Accepted, Endpoint, Pong, Unsent
 from orchestrator.core.outcome import Cancelled, Failed, Succeeded
 from orchestrator.drivers.gateway_http import HttpGateway
-from orchestrator.ports import Task
+from orchestrator.drivers.http_answer import said_in
+from orchestrator.ports import HttpResponse, Task
 from orchestrator.settings import Settings
 from tests.support.driving import LOOPBACK, error_code, later, output, parts, work
 from tests.support.http_agent import HttpAgent
@@ -88,6 +89,11 @@ def test_a_status_has_its_class(
     assert isinstance(found, Failed)
     assert found.error.transient is transient
     assert str(status) in found.error.message
+
+
+def test_a_token_that_a_refusal_repeats_is_not_cut_in_two() -> None:
+    body = b"x" * 296 + b"a long token"
+    assert said_in(HttpResponse(status=403, headers={}, body=body, cut=False), "a long token") == f": {'x' * 296}***"
 
 
 @pytest.mark.parametrize("status", [408, 502, 504])

@@ -72,3 +72,12 @@ def test_an_agent_that_comes_back_is_offered_what_waited(database: Database) -> 
     assert len(offers(ours)) == 1
     ours.sweep()
     assert attempts.told(ours.engine, run_id).count("step.resumed") == 1
+
+
+def test_work_that_nobody_claims_costs_nothing(database: Database) -> None:
+    ours = office(database, step(role="judge", timeout="5m"))
+    ours.agent("pull", role="judge")
+    run_id = ours.engine.run(NAME)
+    attempts.outrun(ours.engine, run_id, "a")
+    ends(ours.engine, run_id, "failed")
+    assert ours.engine.row(run_id).cost_microcents == 0

@@ -13,6 +13,7 @@ from models.queries import unserved as queries
 from models.step import Step
 from orchestrator.core.effects import Message
 from orchestrator.services import run_views, runs, sweeps, unserved, waking
+from orchestrator.services.gateways import FAILURES
 from tests.support import attempts
 from tests.support.desk import answers, office, step
 from tests.support.histories import execute
@@ -196,6 +197,21 @@ def test_a_session_stays_with_its_agent(database: Database) -> None:
     }
     ends_of(ours, run_id, "b")
     ends(ours.engine, run_id, "success")
+
+
+def test_a_session_is_not_kept_by_an_agent_that_was_sent_nothing(database: Database) -> None:
+    ours = office(database, step(role="judge", session="run"))
+    dead = ours.gateway("dead")
+    ours.agent("ann", dead, role="judge")
+    ours.agent("ben", ours.gateway(), role="judge")
+    ours.desk.away.add(dead)
+    run_id = ours.engine.run(NAME)
+    for _ in range(FAILURES):
+        with database.transaction() as session:
+            session.execute(update(Step).values(due_at=datetime(2020, 1, 1, tzinfo=UTC)))
+        ours.sweep()
+    ends(ours.engine, run_id, "success")
+    assert attempts.attempts(ours.engine, run_id, "a")[0].agent == "ben"
 
 
 @pytest.mark.parametrize("gone", ["failed", "stopped", "removed"])

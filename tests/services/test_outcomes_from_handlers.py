@@ -88,6 +88,11 @@ def test_usage_that_does_not_fit_its_column_is_cut_or_unknown(database: Database
     assert attempt.agent == "a\ufffd"
 
 
+def test_a_cost_beyond_all_reason_is_unknown(database: Database) -> None:
+    ours, run_id = run(database, lambda ctx: Succeeded(output=1, usage=Usage(cost_microcents=2**63 - 1)))
+    assert (ours.row(run_id).status, ours.row(run_id).cost_microcents) == ("success", 0)
+
+
 def test_an_inline_handler_that_raises_fails_its_own_step(database: Database) -> None:
     def execute(ctx: StepContext) -> Outcome:
         raise ValueError("broken plug-in")

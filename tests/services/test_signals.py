@@ -11,6 +11,7 @@ from models.errors import ConflictError, InvalidError, NotFoundError
 from models.signal import Signal
 from orchestrator.core.people import Verdict
 from orchestrator.services import runs, signals
+from orchestrator.services.idempotency import Once
 from orchestrator.services.signals import Sent
 from tests.support import attempts
 from tests.support.engine import Engine
@@ -169,6 +170,37 @@ def test_a_keyed_signal_that_comes_before_is_kept_for_who_takes_its_data(databas
     again = signal_key(ours, "signed", "e-1", {"by": "later"}, number="n-2")
     assert (again["run_id"], again["step"]) == (run_id, "wait")
     ends(ours, run_id, "success")
+
+
+def test_one_that_was_taken_is_known_whoever_waits_for_its_key_since(database: Database) -> None:
+    ours = publish(database, waits(key="k", schema=SCHEMA))
+    first = ours.run("w")
+    once = {"workspace_id": ours.actor.workspace_id, "key": "retried", "digest": "same", "status": 200}
+    sent = Sent(signal="signed", data={"by": "ada"}, id="n-1")
+    answer = signals.to_key(ours.deps, ours.actor, "k", sent, Once(**once)).answer
+    assert answer["run_id"] == first
+    other = {"type": "object", "required": ["other"]}
+    ours.publish({"name": "other", "nodes": [waits(key="k", schema=other)], "edges": []})
+    ours.run("other")
+    assert signals.to_key(ours.deps, ours.actor, "k", sent, Once(**once)).answer == answer
+    assert signals.to_key(ours.deps, ours.actor, "k", sent).answer == answer
+    assert kept(ours) == []
+
+
+@pytest.mark.parametrize("length", [1_000, 200])
+def test_a_key_that_no_index_holds_is_refused(database: Database, length: int) -> None:
+    key = "".join(chr(0x4E00 + n * 7919 % 0x5000) for n in range(length))
+    ours = publish(database, waits(key="{{inputs.key}}"))
+    run_id = ours.run("w", inputs={"key": key})
+    if length == 200:
+        assert signal_key(ours, "signed", key)["run_id"] == run_id
+        ends(ours, run_id, "success")
+        return
+    ends(ours, run_id, "failed")
+    assert ours.row(run_id).error["code"] == "VALIDATION"
+    with pytest.raises(InvalidError) as refused:
+        signal_key(ours, "signed", key)
+    assert [problem.pointer for problem in refused.value.problems] == ["/key"]
 
 
 def test_a_key_is_of_one_workspace(database: Database) -> None:
