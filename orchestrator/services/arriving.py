@@ -196,6 +196,8 @@ class Arrival:
             yield "route", step.told.route
         if to is StepStatus.FAILED:
             yield "error", step.data.get("error")
+        if step.told.degraded:
+            yield from ((key, step.data[key]) for key in ("degraded", "error", "last_success") if key in step.data)
         if to is StepStatus.SKIPPED and "act" in step.data:
             yield "act", step.data["act"]
         yield "copied", step.told.attempt
