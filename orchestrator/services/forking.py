@@ -22,6 +22,7 @@ from orchestrator.core import schema
 from orchestrator.core.aims import Aims, aim
 from orchestrator.core.plan import Plan
 from orchestrator.core.rebuild import State, rebuild
+from orchestrator.core.undone import undone
 from orchestrator.services import checkpoints, concurrency, provisioning, run_views
 from orchestrator.services.actors import Actor
 from orchestrator.services.advance import Advance
@@ -91,10 +92,11 @@ def _aims(origin: _Origin, wanted: Wanted) -> tuple[Position, Aims, State]:
     else:
         last = log[-1].seq if wanted.seq is None else wanted.seq
         place = checkpoints.at(log, run_id, last, "/seq")
-    again = () if wanted.from_step is None else (_number(origin, wanted.from_step),)
+    step = None if wanted.from_step is None else _number(origin, wanted.from_step)
     state = rebuild(origin.plan, log[: place.seq])
+    again = undone(origin.plan, log, state) | ({step} if step is not None else set())
     aims = aim(origin.plan, state, again=again)
-    if not aims.anew.keys() >= set(again):
+    if step is not None and step not in aims.anew:
         raise ConflictError(
             f"step {wanted.from_step} was skipped since too few edges to it live; "
             "fork from the step that decided them"

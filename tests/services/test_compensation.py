@@ -11,7 +11,7 @@ from models.errors import ConflictError
 from models.event import Event
 from models.run import RunData
 from models.step import Attempt, Step
-from orchestrator.services import control, runs, undoing
+from orchestrator.services import control, forking, restoring, runs, undoing
 from orchestrator.services.reaching import Wanted
 from tests.support import attempts, calls
 from tests.support.engine import Engine
@@ -325,6 +325,61 @@ def test_branches_are_done_anew_and_undone_again(database: Database) -> None:
     act(ours, effects, run_id, "success")
     act(ours, compensate(ours, run_id), run_id, "compensated")
     assert len(order(ours, run_id)) == 4
+
+
+def chained(database: Database) -> tuple[Engine, str]:
+    """A run that was undone; done a second time it goes through."""
+    nodes = [undone("a"), undone("b"), probe("c"), probe("d", [{"fail": "NETWORK"}, {}])]
+    ours = publish(database, *nodes, edges=["a >> b >> c >> d"])
+    return ours, ended(ours, "compensated")
+
+
+def told_at(ours: Engine, run_id: str, type_: str) -> str:
+    """The number of the first event of a type."""
+    return str(next(e.seq for e in attempts.events(ours, run_id) if e.type == type_))
+
+
+def since(ours: Engine, run_id: str, seq: int) -> list[str | None]:
+    return [e.step for e in attempts.events(ours, run_id) if e.seq > seq and e.type == "step.started"]
+
+
+@pytest.mark.parametrize("name", ["after:a", "after:c", "undone", "end"])
+def test_a_restore_does_anew_what_was_undone(database: Database, name: str) -> None:
+    ours, run_id = chained(database)
+    seq = ours.row(run_id).seq
+    places = {"undone": told_at(ours, run_id, "step.compensated"), "end": str(seq)}
+    wanted = restoring.Wanted(run_id=run_id, checkpoint=places.get(name, name))
+    act(ours, restoring.restore(ours.deps, ours.actor, wanted), run_id, "success")
+    assert since(ours, run_id, seq) == ["a", "b", "c", "d"]
+    act(ours, compensate(ours, run_id), run_id, "compensated")
+    assert order(ours, run_id) == ["b", "a", "b", "a"]
+
+
+@pytest.mark.parametrize("name", ["after:a", "after:c", "undone", "end"])
+def test_a_fork_does_again_what_was_undone(database: Database, name: str) -> None:
+    ours, run_id = chained(database)
+    places = {"undone": told_at(ours, run_id, "step.compensated"), "end": str(ours.row(run_id).seq)}
+    wanted = forking.Wanted(run_id=run_id, checkpoint=places.get(name, name))
+    forked = forking.fork(ours.deps, ours.actor, wanted)
+    act(ours, forked.effects, forked.run_id, "compensated")
+    assert since(ours, forked.run_id, 0)[:4] == ["a", "b", "c", "d"]
+
+
+def test_a_restore_forgets_what_could_not_be_undone(database: Database) -> None:
+    ours, run_id = stuck(database)
+    wanted = restoring.Wanted(run_id=run_id, checkpoint="after:d")
+    act(ours, restoring.restore(ours.deps, ours.actor, wanted), run_id, "compensated")
+    assert order(ours, run_id) == ["c", "b", "c", "b", "a"]
+
+
+def test_what_was_done_anew_since_it_was_undone_is_kept(database: Database) -> None:
+    ours, run_id = chained(database)
+    act(ours, control.retry(ours.deps, ours.actor, Wanted(run_id=run_id, path="d")), run_id, "success")
+    seq = ours.row(run_id).seq
+    for name in ("after:b:2", "after:c:2"):
+        wanted = restoring.Wanted(run_id=run_id, checkpoint=name)
+        act(ours, restoring.restore(ours.deps, ours.actor, wanted), run_id, "success")
+    assert since(ours, run_id, seq) == ["c", "d", "d"]
 
 
 def test_what_succeeds_late_is_undone(database: Database) -> None:
