@@ -382,6 +382,18 @@ def test_what_was_done_anew_since_it_was_undone_is_kept(database: Database) -> N
     assert since(ours, run_id, seq) == ["c", "d", "d"]
 
 
+def test_a_container_that_gives_something_else_when_it_is_done_anew(database: Database) -> None:
+    each = {
+        "id": "each", "type": "parallel", "items": [1], "compensate": {"type": "probe", "does": {}},
+        "body": {"nodes": [probe("x", [{"succeed": 1}, {"succeed": 2}])], "edges": []},
+    }  # fmt: skip
+    ours = publish(database, each, probe("c", [{"fail": "NETWORK"}, {}]), edges=["each >> c"])
+    run_id = ended(ours, "compensated")
+    act(ours, control.retry(ours.deps, ours.actor, Wanted(run_id=run_id, path="c")), run_id, "success")
+    act(ours, compensate(ours, run_id), run_id, "compensated")
+    assert outputs(ours, run_id)["each:compensate"]["results"] == [2]
+
+
 def test_what_succeeds_late_is_undone(database: Database) -> None:
     ours = publish(database, undone("a"), undone("b", {"succeed": {"late": 1}}, timeout=1), edges=["a >> b"])
     run_id = ours.start("w")
