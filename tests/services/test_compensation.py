@@ -448,6 +448,19 @@ def test_a_called_run_that_fails_and_is_undone_is_a_failure(database: Database) 
     assert ours.row(run_id).error["code"] == "TOOL_FAILED"
 
 
+def test_a_called_run_is_undone_by_the_copy_of_its_step(database: Database) -> None:
+    ours = publish(database, undone("a"))
+    last = probe("c", [{}, {"fail": "NETWORK"}])
+    ours.publish({"name": "above", "nodes": [calls.call("below", "w"), last], "edges": ["below >> c"]})
+    run_id = ended_of(ours, "above", "success")
+    ours.send(control.rerun(ours.deps, ours.actor, Wanted(run_id=run_id, path="below")))
+    act(ours, runs.abort(ours.deps, ours.actor, run_id, "not so"), run_id, "aborted")
+    wanted = restoring.Wanted(run_id=run_id, checkpoint="after:below")
+    act(ours, restoring.restore(ours.deps, ours.actor, wanted), run_id, "compensated")
+    assert (order(ours, run_id), calls.child(ours, run_id).status) == (["below"], "compensated")
+    assert_run_sound(ours.deps, calls.child(ours, run_id).id)
+
+
 @pytest.mark.parametrize("aborted", [False, True], ids=["failed", "aborted"])
 def test_a_called_run_undoes_a_step(database: Database, aborted: bool) -> None:
     """It draws on no budget: nothing is refused to an undoing."""
