@@ -11,7 +11,8 @@ from models.errors import ConflictError
 from models.event import Event
 from models.run import RunData
 from models.step import Attempt, Step
-from orchestrator.services import control, forking, restoring, runs, undoing
+from orchestrator.core.outcome import Succeeded
+from orchestrator.services import control, forking, restoring, runs, undoing, waking
 from orchestrator.services.reaching import Wanted
 from tests.support import attempts, calls
 from tests.support.engine import Engine
@@ -408,6 +409,18 @@ def test_what_succeeds_late_is_undone(database: Database) -> None:
     assert outputs(ours, run_id)["b:compensate"] == {"late": 1}
 
 
+def test_what_was_parked_and_succeeds_late_is_undone(database: Database) -> None:
+    ours = publish(database, undone("a", {"wait": "an answer"}, timeout=1))
+    run_id = ours.run("w")
+    parked = attempts.step(ours, run_id, "a")
+    attempts.outrun(ours, run_id, "a")
+    answer = Succeeded(output={"late": 1})
+    act(ours, waking.settle(ours.deps, run_id, parked.no, parked.attempt, answer), run_id, "compensated")
+    act(ours, waking.settle(ours.deps, run_id, parked.no, parked.attempt, answer), run_id, "compensated")
+    assert order(ours, run_id) == ["a"]
+    assert outputs(ours, run_id)["a:compensate"] == {"late": 1}
+
+
 def test_a_called_run_undoes_itself(database: Database) -> None:
     ours = publish(database, undone("a"), undone("b"), edges=["a >> b"])
     below = {"id": "below", "type": "subworkflow", "workflow": "w"}
@@ -459,6 +472,29 @@ def test_a_called_run_is_undone_by_the_copy_of_its_step(database: Database) -> N
     act(ours, restoring.restore(ours.deps, ours.actor, wanted), run_id, "compensated")
     assert (order(ours, run_id), calls.child(ours, run_id).status) == (["below"], "compensated")
     assert_run_sound(ours.deps, calls.child(ours, run_id).id)
+
+
+@pytest.mark.parametrize("first", ["recall", "ended"])
+@pytest.mark.parametrize("ask", [None, True, False], ids=["timed-out", "undone", "aborted"])
+def test_a_called_run_that_ends_while_it_is_given_up(database: Database, first: str, ask: bool | None) -> None:
+    ours = publish(database, undone("a"))
+    below = calls.call("below", "w", timeout=9)
+    ours.publish({"name": "above", "nodes": [undone("p"), below], "edges": ["p >> below"]})
+    run_id = ours.start("above")
+    attempts.end(ours, attempts.take(ours, "p"))
+    attempts.end(ours, attempts.take(ours, "below"))
+    calls.pass_on(ours)
+    held = attempts.take(ours, "a")
+    if ask is None:
+        attempts.outrun(ours, run_id, "below")
+    else:
+        ours.send(runs.abort(ours.deps, ours.actor, run_id, "enough", compensate=ask))
+    attempts.end(ours, held)
+    ours.relays.sort(key=lambda relay: relay.outbox_id, reverse=first == "ended")
+    act(ours, (), run_id, "compensated")
+    called = calls.child(ours, run_id)
+    assert (called.status, order(ours, called.id)) == ("compensated", ["a"])
+    assert_run_sound(ours.deps, called.id)
 
 
 @pytest.mark.parametrize("aborted", [False, True], ids=["failed", "aborted"])
