@@ -143,6 +143,16 @@ def age(ours: Engine, run_id: str, hours: float) -> None:
     )
 
 
+def test_a_last_success_gets_no_younger_by_a_fork(ours: Engine) -> None:
+    node = probe("a", does=FAILS, degrade=LAST | {"max_age": "1h"})
+    run_id = str(ended(ours, definition(node, probe("b"), edges=["a >> b"]), inputs=gives(1))["id"])
+    age(ours, run_id, 2)
+    forked = forking.fork(ours.deps, ours.actor, forking.Wanted(run_id=run_id, from_step="b"))
+    ours.send(forked.effects)
+    ours.drain()
+    assert again(ours, inputs=DOWN)["status"] == "failed"
+
+
 def test_a_step_in_a_body_degrades_in_its_branch(ours: Engine) -> None:
     inner = probe("x", does="{{parallel.currentItem}}", degrade={"value": {"by": "{{parallel.index}}"}})
     items = [{"succeed": 1}, {"fail": "NETWORK"}]
