@@ -65,13 +65,17 @@ def fork(deps: Deps, actor: Actor, wanted: Wanted, once: Once | None = None) -> 
     """Start a run from a position of another one, of the same version of its workflow.
 
     Raises NotFoundError (run, step, checkpoint), InvalidError (inputs, no such event), ConflictError (a step that
-    cannot be done again by itself, a concurrency key without room).
+    cannot be done again by itself, a concurrency key without room, an origin that undoes what it has done).
     """
     guard = once or Once()
     with deps.db.transaction() as session:
         if (earlier := guard.begin(session)) is not None:
             return Created(run_id=earlier["id"])
         origin = _origin(deps, session, actor, wanted.run_id)
+        if origin.run.status == RunStatus.COMPENSATING:
+            raise ConflictError(
+                f"run {wanted.run_id} is compensating, and what it would give is being undone; wait until it has ended"
+            )
         place, aims, state = _aims(origin, wanted)
         created = _create(deps, session, actor, origin, wanted, place, aims, state)
         guard.finish(session, {"id": created.run_id})

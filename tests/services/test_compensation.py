@@ -253,13 +253,15 @@ def test_an_abort_waits_for_what_is_let_end(database: Database) -> None:
     assert order(ours, run_id) == ["a"]
 
 
-def test_a_compensating_run_is_neither_paused_nor_aborted(database: Database) -> None:
+def test_a_compensating_run_is_neither_paused_nor_aborted_nor_forked(database: Database) -> None:
     ours = publish(database, undone("a"), FAILS, edges=["a >> fails"])
     run_id = ours.start("w")
     while ours.row(run_id).status != "compensating":
         message, in_chord = ours.inbox.pop(0)
         ours.carrier.carry(message, in_chord=in_chord)
+    origin = forking.Wanted(run_id=run_id, from_step="fails")
     for refused in (
+        lambda: forking.fork(ours.deps, ours.actor, origin),
         lambda: runs.abort(ours.deps, ours.actor, run_id, ""),
         lambda: runs.pause(ours.deps, ours.actor, run_id, ""),
         lambda: control.rerun(ours.deps, ours.actor, Wanted(run_id=run_id, path="a")),
