@@ -72,6 +72,18 @@ def late(session: Session, run_id: str) -> list[tuple[int, str, int]]:
     return [each for each in found if each[0] > since.get(each[1], 0)]
 
 
+def copies(session: Session, run_id: str, paths: Collection[str]) -> dict[tuple[str, int], int]:
+    """The attempts of these steps whose work restores have copied, by path and the number of the copy."""
+    told = select(Event.step, Event.data).where(
+        Event.run_id == run_id, Event.type == "step.completed", Event.step.in_(sorted(paths))
+    )
+    found: dict[tuple[str, int], int] = {}
+    for path, data in session.execute(told.order_by(Event.seq)):
+        if data.get("copied", data["attempt"]) < data["attempt"]:  # not so of what a fork has taken over
+            found[path, data["attempt"]] = found.get((path, data["copied"]), data["copied"])
+    return found
+
+
 def known(session: Session, run_id: str) -> set[int]:
     """The numbers of the steps that are to be undone already."""
     return set(session.scalars(select(Compensation.no).where(Compensation.run_id == run_id)))

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.event import Event
 from models.run import Run
 from models.step import Attempt, Step
 
@@ -68,6 +69,8 @@ def _of(session: Session, versions: Mapping[str, str], path: str) -> list[Earlie
         .join(Attempt, attempt)
         .where(Step.run_id.in_(versions), Step.path == path, Step.path.is_not(None), Step.status == "success")
     )
+    rows = session.execute(query).all()
+    copied = _copied(session, [row.run_id for row in rows], path)
     return [
         Earlier(
             run_id=row.run_id,
@@ -76,5 +79,15 @@ def _of(session: Session, versions: Mapping[str, str], path: str) -> list[Earlie
             finished_at=row.finished_at,
             error=row.error,
         )
-        for row in session.execute(query)
+        for row in rows
+        if row.run_id not in copied
     ]
+
+
+def _copied(session: Session, run_ids: Collection[str], path: str) -> set[str]:
+    """Those of these runs whose step has the outcome of an earlier attempt, which it did not give when it ended."""
+    told = select(Event.run_id, Event.data).where(
+        Event.run_id.in_(sorted(run_ids)), Event.step == path, Event.type == "step.completed"
+    )
+    last = {str(row.run_id): row.data for row in session.execute(told.order_by(Event.run_id, Event.seq))}
+    return {run_id for run_id, data in last.items() if "copied" in data}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.states import STEP_TERMINAL, RunStatus, StepStatus
+from orchestrator.core.compensations import SUFFIX
 from orchestrator.core.containers_told import Branched, Containers
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.replay import STEP_EVENTS, Logged, Replayed, StepState, replay
@@ -84,7 +85,8 @@ class State:
 
     @property
     def open_steps(self) -> int:
-        return sum(not step.ended for step in self.steps.values())
+        undoing = (step for path, step in self.replayed.steps.items() if path.endswith(SUFFIX))
+        return sum(step.status not in STEP_TERMINAL for step in (*(s.told for s in self.steps.values()), *undoing))
 
 
 def rebuild(plan: Plan, events: Iterable[Logged]) -> State:

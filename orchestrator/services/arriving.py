@@ -20,7 +20,7 @@ from orchestrator.core.aims import Aims
 from orchestrator.core.containers_told import spans
 from orchestrator.core.rebuild import BranchAt, StepAt
 from orchestrator.core.skips import CHUNK
-from orchestrator.services import containers, rewinding, stopping
+from orchestrator.services import containers, deadlines, rewinding, stopping
 from orchestrator.services.advance import Advance
 from orchestrator.services.rerun_keys import key_of
 
@@ -157,6 +157,7 @@ class Arrival:
         for at in range(0, len(moves), CHUNK):
             some = tuple(moves[at : at + CHUNK])
             self.advance.round(Transition(run_id=self._run, moves=some, while_=_OPEN))
+        deadlines.begin(self.advance, (step.no for step in due if step.no in self.aims.parked))
         arrivals.copy_attempts(
             self.advance.session, self.origin, self._run, self.copied, digests=self.digests
         )
@@ -196,6 +197,8 @@ class Arrival:
             yield "route", step.told.route
         if to is StepStatus.FAILED:
             yield "error", step.data.get("error")
+        if step.told.degraded:
+            yield from ((key, step.data[key]) for key in ("degraded", "error", "last_success") if key in step.data)
         if to is StepStatus.SKIPPED and "act" in step.data:
             yield "act", step.data["act"]
         yield "copied", step.told.attempt

@@ -3,6 +3,7 @@
 Source: spec "engine", Checkpoints; spec "http-api".
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
 from orchestrator.services.paging import PageRequest
 from orchestrator.services.shapes import moment
+
+_NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +108,7 @@ def _named(session: Session, run_id: str) -> list[Checkpoint]:
 
 def position(log: Sequence[Event], run_id: str, name: str, pointer: str) -> Position:
     """Find a checkpoint by its name, or an event by its number. Raises NotFoundError, InvalidError."""
-    if name.isdigit():
+    if _NUMBER.fullmatch(name):
         return at(log, run_id, int(name), pointer)
     for found in checkpoints(log):
         if found.name == name:

@@ -22,6 +22,7 @@ from orchestrator.core import schema
 from orchestrator.core.aims import Aims, aim
 from orchestrator.core.plan import Plan
 from orchestrator.core.rebuild import State, rebuild
+from orchestrator.core.undone import undone
 from orchestrator.services import checkpoints, concurrency, provisioning, run_views
 from orchestrator.services.actors import Actor
 from orchestrator.services.advance import Advance
@@ -64,13 +65,17 @@ def fork(deps: Deps, actor: Actor, wanted: Wanted, once: Once | None = None) -> 
     """Start a run from a position of another one, of the same version of its workflow.
 
     Raises NotFoundError (run, step, checkpoint), InvalidError (inputs, no such event), ConflictError (a step that
-    cannot be done again by itself, a concurrency key without room).
+    cannot be done again by itself, a concurrency key without room, an origin that undoes what it has done).
     """
     guard = once or Once()
     with deps.db.transaction() as session:
         if (earlier := guard.begin(session)) is not None:
             return Created(run_id=earlier["id"])
         origin = _origin(deps, session, actor, wanted.run_id)
+        if origin.run.status == RunStatus.COMPENSATING:
+            raise ConflictError(
+                f"run {wanted.run_id} is compensating, and what it would give is being undone; wait until it has ended"
+            )
         place, aims, state = _aims(origin, wanted)
         created = _create(deps, session, actor, origin, wanted, place, aims, state)
         guard.finish(session, {"id": created.run_id})
@@ -91,10 +96,11 @@ def _aims(origin: _Origin, wanted: Wanted) -> tuple[Position, Aims, State]:
     else:
         last = log[-1].seq if wanted.seq is None else wanted.seq
         place = checkpoints.at(log, run_id, last, "/seq")
-    again = () if wanted.from_step is None else (_number(origin, wanted.from_step),)
+    step = None if wanted.from_step is None else _number(origin, wanted.from_step)
     state = rebuild(origin.plan, log[: place.seq])
+    again = undone(origin.plan, log, state) | ({step} if step is not None else set())
     aims = aim(origin.plan, state, again=again)
-    if not aims.anew.keys() >= set(again):
+    if step is not None and step not in aims.anew:
         raise ConflictError(
             f"step {wanted.from_step} was skipped since too few edges to it live; "
             "fork from the step that decided them"

@@ -7,6 +7,7 @@ from functools import cached_property
 from models.branch import Branch
 from models.queries.invariants import RunRows
 from models.step import Attempt, Step
+from orchestrator.core.compensations import SUFFIX
 from orchestrator.core.plan import Plan
 from orchestrator.core.rebuild import State, rebuild
 from orchestrator.core.replay import Replayed
@@ -108,9 +109,24 @@ class Record:
         step = self.steps.get(attempt.no)
         return step is None or attempt.number > self.reset_at.get(step.path, 0)
 
+    def _undid_earlier(self, attempt: Attempt) -> bool:
+        """Whether it undid what has been done anew since."""
+        step = self.steps.get(attempt.no)
+        if step is None or not self.undoes(step):
+            return False
+        return self._moved_at.get(step.path, 0) < self._taken_back_at.get(step.path.removesuffix(SUFFIX), 0)
+
+    @cached_property
+    def _moved_at(self) -> Mapping[str, int]:
+        return {change.path: change.seq for change in self.told.changes}
+
+    @cached_property
+    def _taken_back_at(self) -> Mapping[str, int]:
+        return {change.path: change.seq for change in self.told.changes if change.after.status == "pending"}
+
     def is_current(self, attempt: Attempt) -> bool:
         """Whether an attempt is one of the history that stands."""
-        if not self.is_since_reset(attempt):
+        if not self.is_since_reset(attempt) or self._undid_earlier(attempt):
             return False
         branch = self.plan.branch(attempt.no)
         while branch:

@@ -15,7 +15,7 @@ from models.queries.outbox import Entry
 from models.queries.runs import RunInfo, RunState
 from models.states import RUN_TERMINAL, RunStatus
 from orchestrator.core.effects import Effect
-from orchestrator.services import calling, pausing, telling
+from orchestrator.services import calling, compensating, pausing, telling
 from orchestrator.services.advance import Advance
 from orchestrator.services.deps import Deps
 
@@ -42,7 +42,11 @@ def _abort(deps: Deps, session: Session, entry: Entry) -> Sequence[Effect]:
     if run_id is None:
         return ()
     state, info = _locked(session, run_id)
-    if state.status in (*RUN_TERMINAL, RunStatus.COMPENSATING) or state.stopping is not None or info.detached:
+    if info.detached:
+        return ()
+    if state.status is RunStatus.SUCCESS and entry.data.get("compensate"):
+        return _undo(_advance(deps, session, info), entry, path)
+    if state.status in (*RUN_TERMINAL, RunStatus.COMPENSATING) or state.stopping is not None:
         return ()
     error = {
         "code": ErrorCode.CANCELLED.value,
@@ -53,6 +57,13 @@ def _abort(deps: Deps, session: Session, entry: Entry) -> Sequence[Effect]:
     advance = _advance(deps, session, info)
     status = RunStatus.COMPENSATING if entry.data.get("compensate") else RunStatus.ABORTED
     advance.stop(status, error, spare_running=entry.data["spare_running"])
+    return advance.waves()
+
+
+def _undo(advance: Advance, entry: Entry, path: str) -> Sequence[Effect]:
+    """It has ended before the recall came, and nobody has taken its outcome over."""
+    told = {"reason": "the step that called it was given up", "caller": {"run_id": entry.run_id, "step": path}}
+    compensating.begin(advance, told)
     return advance.waves()
 
 

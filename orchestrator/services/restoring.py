@@ -1,18 +1,20 @@
 """A run goes back to one of its checkpoints, by an operator's word.
 
 Steps that were decided since are reset, those that were done anew get the outcome that counted then, variables and
-loops stand as they stood. Nothing is undone outside. Source: spec "engine", Checkpoints and Control.
+loops stand as they stood. Nothing is undone outside, and what was undone is done anew.
+Source: spec "engine", Checkpoints and Control.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.event import Event
-from models.queries import arrivals
+from models.queries import arrivals, compensations
 from models.states import RUN_TERMINAL, STEP_TERMINAL, StepStatus
 from orchestrator.core.aims import Aims, aim
 from orchestrator.core.effects import Effect
 from orchestrator.core.rebuild import State, rebuild
+from orchestrator.core.undone import undone
 from orchestrator.services import checkpoints, reopening
 from orchestrator.services.actors import Actor
 from orchestrator.services.advance import Advance
@@ -61,7 +63,9 @@ def restore(deps: Deps, actor: Actor, wanted: Wanted, once: Once | None = None) 
 
 def _arrive(advance: Advance, log: Sequence[Event], seq: int, told: dict[str, object], actor: str) -> None:
     now, then = rebuild(advance.plan, log), rebuild(advance.plan, log[:seq])
-    aims = aim(advance.plan, then, left=_going_on(now, then))
+    again = undone(advance.plan, log, then)
+    aims = aim(advance.plan, then, again=again, left=_going_on(now, then))
+    compensations.forget(advance.session, advance.info.id)
     Arrival(
         advance=advance,
         aims=aims,

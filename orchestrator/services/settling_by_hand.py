@@ -77,6 +77,9 @@ def _end(reached: Reached, act: Act, move: Move, digits: str) -> None:
         let_go = rewinding.take_back(advance, reached.scope, act, anew=(reached.row.no,))
     if reached.status is StepStatus.WAITING:
         move = _give_up(reached, move)
+    else:
+        work = stopping.end_all_work(advance.session, advance.plan, advance.info.id, [reached.row])
+        advance.effects.extend(work)
     told = decide.decisions(advance.plan, reached.node, digits, off_chord=True)
     first = advance.begin(
         Transition(run_id=advance.info.id, moves=(move,), decisions=(*told, *let_go), while_=OPEN)

@@ -88,7 +88,7 @@ def close(
     kept = [row for row in rows if row.no in let_end] if spare_running else []
     undo = status is not RunStatus.ABORTED
     effects = (
-        *_end_work(session, plan, info.id, closed),
+        *end_all_work(session, plan, info.id, closed),
         *recall(session, plan, info.id, closed, spare_running=False, compensate=undo),
         *recall(session, plan, info.id, kept, spare_running=True, compensate=undo),
     )
@@ -135,7 +135,8 @@ def under_way(session: Session, run_id: str, row: Hot) -> tuple[int, ...]:
     return (*present, *lost)
 
 
-def _end_work(session: Session, plan: Plan, run_id: str, closed: Sequence[Hot]) -> tuple[Effect, ...]:
+def end_all_work(session: Session, plan: Plan, run_id: str, closed: Iterable[Hot]) -> tuple[Effect, ...]:
+    """Stop what steps that are closed have under way elsewhere, by lost attempts too."""
     return tuple(
         effect
         for row in closed

@@ -15,7 +15,7 @@ from models.states import RunStatus, StepStatus
 from orchestrator.core import decide
 from orchestrator.core.effects import Effect
 from orchestrator.core.outcome import StepError
-from orchestrator.services import contact, container_ends, deadlines
+from orchestrator.services import contact, container_ends, deadlines, stopping
 from orchestrator.services.advance import Advance
 from orchestrator.services.deps import Deps
 from orchestrator.services.failing import advance_of, fail
@@ -77,7 +77,7 @@ def _end(deps: Deps, step: DueStep) -> tuple[Effect, ...]:
         error = deadlines.error(node)
         if step.status in _UNBEGUN:
             _end_unbegun(advance, step, error)
-            return tuple(advance.waves())
+            return (*advance.waves(), *stopping.end_all_work(session, advance.plan, step.run_id, [now]))
         if node.body is not None:
             container_ends.end(advance, step.no, step.attempt, error)
             return tuple(advance.waves())

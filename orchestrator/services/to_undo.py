@@ -4,6 +4,7 @@ Source: spec "engine", Compensation and Abort.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
@@ -40,17 +41,19 @@ def is_given_up(session: Session, run_id: str, no: int) -> bool:
 def _with_something(
     deps: Deps, session: Session, plan: Plan, run_id: str, completed: Sequence[Completed]
 ) -> list[Completed]:
-    """Those that there is something to undo of: of a step that called a run, in that run."""
+    """Those that there is something to undo of: of a step that called a run, in that run, by the attempt that did."""
     asking = [each for each in completed if _asks(plan, each.no)]
     if not asking:
         return list(completed)
-    called = calls.by_steps(session, run_id, [each.path for each in asking])
-    nothing = {
-        each.no
-        for each in asking
-        if (below := called.get((each.path, each.attempt))) is None or not anything(deps, session, below)
-    }
-    return [each for each in completed if each.no not in nothing]
+    paths = [each.path for each in asking]
+    called, copies = calls.by_steps(session, run_id, paths), compensations.copies(session, run_id, paths)
+    found = [each for each in completed if not _asks(plan, each.no)]
+    for each in asking:
+        attempt = copies.get((each.path, each.attempt), each.attempt)
+        below = called.get((each.path, attempt))
+        if below is not None and anything(deps, session, below):
+            found.append(replace(each, attempt=attempt))
+    return found
 
 
 def _asks(plan: Plan, no: int) -> bool:

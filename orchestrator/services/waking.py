@@ -23,6 +23,7 @@ from orchestrator.services.ends import End, Send
 from orchestrator.services.performing import Performed
 
 _log = structlog.get_logger(__name__)
+_PARKED_OR_GIVEN_UP = (StepStatus.WAITING, StepStatus.FAILED, StepStatus.RETRYING)
 
 
 def settle(deps: Deps, run_id: str, no: int, attempt: int, outcome: Succeeded | Failed) -> tuple[Effect, ...]:
@@ -66,7 +67,7 @@ def _parked(deps: Deps, run_id: str, no: int, attempt: int) -> Claimed | None:
         rows = [] if info is None else steps.hot(session, run_id, [no])
         if info is None or not rows or rows[0].attempt < attempt:
             return None
-        if rows[0].attempt == attempt and rows[0].status != StepStatus.WAITING:
+        if rows[0].attempt == attempt and rows[0].status not in _PARKED_OR_GIVEN_UP:
             return None
         return claiming.as_held(deps, session, info, replace(rows[0], attempt=attempt))
 

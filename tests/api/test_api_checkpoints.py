@@ -97,6 +97,13 @@ def test_names_are_checked_and_given_once(api: Api, run: str) -> None:
     api.done(api.post(f"{path}/9999/restore"), 422)
 
 
+@pytest.mark.parametrize("name", ["²", "٣", "9" * 5_000])
+def test_what_only_looks_like_a_number_is_no_checkpoint(api: Api, run: str, name: str) -> None:
+    api.done(api.post(f"/api/runs/{run}/checkpoints/{name}/restore"), 404)
+    api.done(api.get(f"/api/runs/{run}/checkpoints/diff", **{"from": name[:255], "to": "after:b"}), 404)
+    api.done(api.post(f"/api/runs/{run}/fork", {"checkpoint": name[:255]}), 404)
+
+
 def test_others_see_none_of_it(api: Api, run: str) -> None:
     other = api.elsewhere()
     other.done(other.get(f"/api/runs/{run}/checkpoints"), 404)

@@ -11,7 +11,8 @@ from models.errors import ConflictError
 from models.event import Event
 from models.run import RunData
 from models.step import Attempt, Step
-from orchestrator.services import control, runs, undoing
+from orchestrator.core.outcome import Succeeded
+from orchestrator.services import control, forking, restoring, runs, undoing, waking
 from orchestrator.services.reaching import Wanted
 from tests.support import attempts, calls
 from tests.support.engine import Engine
@@ -252,13 +253,15 @@ def test_an_abort_waits_for_what_is_let_end(database: Database) -> None:
     assert order(ours, run_id) == ["a"]
 
 
-def test_a_compensating_run_is_neither_paused_nor_aborted(database: Database) -> None:
+def test_a_compensating_run_is_neither_paused_nor_aborted_nor_forked(database: Database) -> None:
     ours = publish(database, undone("a"), FAILS, edges=["a >> fails"])
     run_id = ours.start("w")
     while ours.row(run_id).status != "compensating":
         message, in_chord = ours.inbox.pop(0)
         ours.carrier.carry(message, in_chord=in_chord)
+    origin = forking.Wanted(run_id=run_id, from_step="fails")
     for refused in (
+        lambda: forking.fork(ours.deps, ours.actor, origin),
         lambda: runs.abort(ours.deps, ours.actor, run_id, ""),
         lambda: runs.pause(ours.deps, ours.actor, run_id, ""),
         lambda: control.rerun(ours.deps, ours.actor, Wanted(run_id=run_id, path="a")),
@@ -327,6 +330,73 @@ def test_branches_are_done_anew_and_undone_again(database: Database) -> None:
     assert len(order(ours, run_id)) == 4
 
 
+def chained(database: Database) -> tuple[Engine, str]:
+    """A run that was undone; done a second time it goes through."""
+    nodes = [undone("a"), undone("b"), probe("c"), probe("d", [{"fail": "NETWORK"}, {}])]
+    ours = publish(database, *nodes, edges=["a >> b >> c >> d"])
+    return ours, ended(ours, "compensated")
+
+
+def told_at(ours: Engine, run_id: str, type_: str) -> str:
+    """The number of the first event of a type."""
+    return str(next(e.seq for e in attempts.events(ours, run_id) if e.type == type_))
+
+
+def since(ours: Engine, run_id: str, seq: int) -> list[str | None]:
+    return [e.step for e in attempts.events(ours, run_id) if e.seq > seq and e.type == "step.started"]
+
+
+@pytest.mark.parametrize("name", ["after:a", "after:c", "undone", "end"])
+def test_a_restore_does_anew_what_was_undone(database: Database, name: str) -> None:
+    ours, run_id = chained(database)
+    seq = ours.row(run_id).seq
+    places = {"undone": told_at(ours, run_id, "step.compensated"), "end": str(seq)}
+    wanted = restoring.Wanted(run_id=run_id, checkpoint=places.get(name, name))
+    act(ours, restoring.restore(ours.deps, ours.actor, wanted), run_id, "success")
+    assert since(ours, run_id, seq) == ["a", "b", "c", "d"]
+    act(ours, compensate(ours, run_id), run_id, "compensated")
+    assert order(ours, run_id) == ["b", "a", "b", "a"]
+
+
+@pytest.mark.parametrize("name", ["after:a", "after:c", "undone", "end"])
+def test_a_fork_does_again_what_was_undone(database: Database, name: str) -> None:
+    ours, run_id = chained(database)
+    places = {"undone": told_at(ours, run_id, "step.compensated"), "end": str(ours.row(run_id).seq)}
+    wanted = forking.Wanted(run_id=run_id, checkpoint=places.get(name, name))
+    forked = forking.fork(ours.deps, ours.actor, wanted)
+    act(ours, forked.effects, forked.run_id, "compensated")
+    assert since(ours, forked.run_id, 0)[:4] == ["a", "b", "c", "d"]
+
+
+def test_a_restore_forgets_what_could_not_be_undone(database: Database) -> None:
+    ours, run_id = stuck(database)
+    wanted = restoring.Wanted(run_id=run_id, checkpoint="after:d")
+    act(ours, restoring.restore(ours.deps, ours.actor, wanted), run_id, "compensated")
+    assert order(ours, run_id) == ["c", "b", "c", "b", "a"]
+
+
+def test_what_was_done_anew_since_it_was_undone_is_kept(database: Database) -> None:
+    ours, run_id = chained(database)
+    act(ours, control.retry(ours.deps, ours.actor, Wanted(run_id=run_id, path="d")), run_id, "success")
+    seq = ours.row(run_id).seq
+    for name in ("after:b:2", "after:c:2"):
+        wanted = restoring.Wanted(run_id=run_id, checkpoint=name)
+        act(ours, restoring.restore(ours.deps, ours.actor, wanted), run_id, "success")
+    assert since(ours, run_id, seq) == ["c", "d", "d"]
+
+
+def test_a_container_that_gives_something_else_when_it_is_done_anew(database: Database) -> None:
+    each = {
+        "id": "each", "type": "parallel", "items": [1], "compensate": {"type": "probe", "does": {}},
+        "body": {"nodes": [probe("x", [{"succeed": 1}, {"succeed": 2}])], "edges": []},
+    }  # fmt: skip
+    ours = publish(database, each, probe("c", [{"fail": "NETWORK"}, {}]), edges=["each >> c"])
+    run_id = ended(ours, "compensated")
+    act(ours, control.retry(ours.deps, ours.actor, Wanted(run_id=run_id, path="c")), run_id, "success")
+    act(ours, compensate(ours, run_id), run_id, "compensated")
+    assert outputs(ours, run_id)["each:compensate"]["results"] == [2]
+
+
 def test_what_succeeds_late_is_undone(database: Database) -> None:
     ours = publish(database, undone("a"), undone("b", {"succeed": {"late": 1}}, timeout=1), edges=["a >> b"])
     run_id = ours.start("w")
@@ -339,6 +409,18 @@ def test_what_succeeds_late_is_undone(database: Database) -> None:
     act(ours, (), run_id, "compensated")
     assert order(ours, run_id) == ["a", "b"]
     assert outputs(ours, run_id)["b:compensate"] == {"late": 1}
+
+
+def test_what_was_parked_and_succeeds_late_is_undone(database: Database) -> None:
+    ours = publish(database, undone("a", {"wait": "an answer"}, timeout=1))
+    run_id = ours.run("w")
+    parked = attempts.step(ours, run_id, "a")
+    attempts.outrun(ours, run_id, "a")
+    answer = Succeeded(output={"late": 1})
+    act(ours, waking.settle(ours.deps, run_id, parked.no, parked.attempt, answer), run_id, "compensated")
+    act(ours, waking.settle(ours.deps, run_id, parked.no, parked.attempt, answer), run_id, "compensated")
+    assert order(ours, run_id) == ["a"]
+    assert outputs(ours, run_id)["a:compensate"] == {"late": 1}
 
 
 def test_a_called_run_undoes_itself(database: Database) -> None:
@@ -379,6 +461,42 @@ def test_a_called_run_that_fails_and_is_undone_is_a_failure(database: Database) 
     )
     run_id = ended_of(ours, "above", "failed")
     assert ours.row(run_id).error["code"] == "TOOL_FAILED"
+
+
+def test_a_called_run_is_undone_by_the_copy_of_its_step(database: Database) -> None:
+    ours = publish(database, undone("a"))
+    last = probe("c", [{}, {"fail": "NETWORK"}])
+    ours.publish({"name": "above", "nodes": [calls.call("below", "w"), last], "edges": ["below >> c"]})
+    run_id = ended_of(ours, "above", "success")
+    ours.send(control.rerun(ours.deps, ours.actor, Wanted(run_id=run_id, path="below")))
+    act(ours, runs.abort(ours.deps, ours.actor, run_id, "not so"), run_id, "aborted")
+    wanted = restoring.Wanted(run_id=run_id, checkpoint="after:below")
+    act(ours, restoring.restore(ours.deps, ours.actor, wanted), run_id, "compensated")
+    assert (order(ours, run_id), calls.child(ours, run_id).status) == (["below"], "compensated")
+    assert_run_sound(ours.deps, calls.child(ours, run_id).id)
+
+
+@pytest.mark.parametrize("first", ["recall", "ended"])
+@pytest.mark.parametrize("ask", [None, True, False], ids=["timed-out", "undone", "aborted"])
+def test_a_called_run_that_ends_while_it_is_given_up(database: Database, first: str, ask: bool | None) -> None:
+    ours = publish(database, undone("a"))
+    below = calls.call("below", "w", timeout=9)
+    ours.publish({"name": "above", "nodes": [undone("p"), below], "edges": ["p >> below"]})
+    run_id = ours.start("above")
+    attempts.end(ours, attempts.take(ours, "p"))
+    attempts.end(ours, attempts.take(ours, "below"))
+    calls.pass_on(ours)
+    held = attempts.take(ours, "a")
+    if ask is None:
+        attempts.outrun(ours, run_id, "below")
+    else:
+        ours.send(runs.abort(ours.deps, ours.actor, run_id, "enough", compensate=ask))
+    attempts.end(ours, held)
+    ours.relays.sort(key=lambda relay: relay.outbox_id, reverse=first == "ended")
+    act(ours, (), run_id, "compensated")
+    called = calls.child(ours, run_id)
+    assert (called.status, order(ours, called.id)) == ("compensated", ["a"])
+    assert_run_sound(ours.deps, called.id)
 
 
 @pytest.mark.parametrize("aborted", [False, True], ids=["failed", "aborted"])

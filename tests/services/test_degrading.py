@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from models.database import Database
-from orchestrator.services import control, overriding, run_views, runs
+from orchestrator.services import control, forking, overriding, restoring, run_views, runs
 from orchestrator.services.paging import PageRequest
 from orchestrator.services.reaching import Wanted
 from orchestrator.services.run_views import RunFilter
@@ -143,6 +143,16 @@ def age(ours: Engine, run_id: str, hours: float) -> None:
     )
 
 
+def test_a_last_success_gets_no_younger_by_a_fork(ours: Engine) -> None:
+    node = probe("a", does=FAILS, degrade=LAST | {"max_age": "1h"})
+    run_id = str(ended(ours, definition(node, probe("b"), edges=["a >> b"]), inputs=gives(1))["id"])
+    age(ours, run_id, 2)
+    forked = forking.fork(ours.deps, ours.actor, forking.Wanted(run_id=run_id, from_step="b"))
+    ours.send(forked.effects)
+    ours.drain()
+    assert again(ours, inputs=DOWN)["status"] == "failed"
+
+
 def test_a_step_in_a_body_degrades_in_its_branch(ours: Engine) -> None:
     inner = probe("x", does="{{parallel.currentItem}}", degrade={"value": {"by": "{{parallel.index}}"}})
     items = [{"succeed": 1}, {"fail": "NETWORK"}]
@@ -261,6 +271,23 @@ def test_a_degraded_step_is_done_anew_by_a_rerun(ours: Engine) -> None:
     after = run_views.run(ours.deps, ours.actor, found["id"])
     assert (found["degraded"], after["degraded"], after["outputs"]) == (True, False, {"a": 2})
     assert_run_sound(ours.deps, found["id"])
+
+
+def test_a_degraded_step_is_taken_over_as_one(ours: Engine) -> None:
+    nodes = [probe("a", does=[DOWN["does"], {"succeed": 2}], degrade={"value": 1}), probe("b")]
+    run_id = str(ended(ours, definition(*nodes, edges=["a >> b"]))["id"])
+    taken = forking.Wanted(run_id=run_id, from_step="b")
+    forked = forking.fork(ours.deps, ours.actor, taken)
+    ours.send(forked.effects)
+    ours.send(control.rerun(ours.deps, ours.actor, Wanted(run_id=run_id, path="a")))
+    ours.drain()
+    assert not shown(ours, run_id)["degraded"]
+    back = restoring.Wanted(run_id=run_id, checkpoint="after:a")
+    ours.send(restoring.restore(ours.deps, ours.actor, back))
+    ours.drain()
+    for each in (run_id, forked.run_id):
+        assert (shown(ours, each)["degraded"], shown(ours, each)["output"]) == (True, 1)
+        assert_run_sound(ours.deps, each)
 
 
 def test_a_degraded_attempt_is_paid_as_a_failed_one(ours: Engine) -> None:

@@ -7,7 +7,7 @@ import pytest
 from models.database import Database
 from models.errors import ConflictError, InvalidError, NotFoundError
 from models.queries import sweeps
-from orchestrator.services import control, overriding, run_views, runs
+from orchestrator.services import control, overriding, run_views, runs, timing_out
 from orchestrator.services.idempotency import Once
 from orchestrator.services.reaching import Wanted
 from tests.support import attempts, probes
@@ -396,3 +396,20 @@ def test_a_step_whose_followers_were_skipped_meanwhile_ends_the_run(database: Da
     do(ours, "skip", run_id, "b")
     ours.carrier.complete(claimed, ours.carrier.perform(claimed))
     assert ends(ours, run_id, "success") == {"a": "success", "b": "skipped"}
+
+
+@pytest.mark.parametrize("end", ["skipped", "failed"])
+def test_what_a_lost_attempt_has_under_way_is_stopped(database: Database, end: str) -> None:
+    """Its worker is gone, and the step is given up before it begins again."""
+    clock = probes.Clock()
+    node = probe("a", retry={"max_attempts": 3}, total_timeout=30) | {"type": "slow_probe"}
+    ours = probes.publish(database, node, clock=clock)
+    run_id = ours.start(probes.NAME)
+    attempts.lose(ours, attempts.take(ours, "a"))
+    assert (ours.statuses(run_id)["a"], ours.stops) == ("queued", [])
+    if end == "skipped":
+        do(ours, "skip", run_id, "a")
+    else:
+        clock.now += 40
+        ours.send(timing_out.timeouts(ours.deps).effects)
+    assert (ours.statuses(run_id)["a"], len(ours.stops)) == (end, 1)

@@ -92,6 +92,18 @@ def test_a_run_that_goes_on_ends_right(database: Database, stage: str, lost: str
     assert set(ours.statuses(run_id).values()) == {"success"}
 
 
+def test_a_run_that_undoes_itself_goes_on(database: Database) -> None:
+    undone = probe("a", compensate={"type": "probe", "does": {}})
+    ours = probes.publish(database, undone, probe("b", {"fail": "NETWORK"}), edges=["a >> b"])
+    run_id = ours.start(NAME)
+    for path in ("a", "b"):
+        attempts.end(ours, attempts.take(ours, path))
+    assert rebuild(ours, run_id) == []
+    lose(ours, run_id, "step", "no = 0")
+    rebuild(ours, run_id)
+    probes.ends(ours, run_id, "compensated")
+
+
 def nested(**more: Any) -> dict[str, Any]:
     inner = {"id": "it", "type": "loop", "mode": "for", "count": 2, "body": body(probe("deep"))}
     return {

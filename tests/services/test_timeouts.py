@@ -12,7 +12,7 @@ import pytest
 from models.database import Database
 from orchestrator.core.outcome import Outcome, Succeeded
 from orchestrator.ports import StepContext
-from orchestrator.services import control, runs, sweeps
+from orchestrator.services import control, forking, restoring, runs, sweeps
 from orchestrator.services.clock import VirtualClock
 from orchestrator.services.reaching import Wanted
 from tests.services.test_outcomes_from_handlers import saying
@@ -175,6 +175,24 @@ def test_total_timeout_begins_anew_with_a_rerun(hour: Hour) -> None:
     ours.send(control.retry(ours.deps, ours.actor, Wanted(run_id=run_id, path="a")))
     hour.after(40)
     assert errors(ours, run_id) == ["NETWORK", "NETWORK"]
+
+
+def test_total_timeout_of_a_container_begins_anew_with_a_restore_or_a_fork(hour: Hour) -> None:
+    ours = hour.engine
+    waits = body(probe("x", does={"wait": "for ever"}))
+    ours.publish(definition({"id": "each", "type": "parallel", "items": [1], "total_timeout": 50, "body": waits}))
+    run_id = ours.run("w")
+    seq = ours.row(run_id).seq
+    hour.after(100)
+    assert ours.statuses(run_id)["each"] == "failed"
+    ours.send(restoring.restore(ours.deps, ours.actor, restoring.Wanted(run_id=run_id, checkpoint=str(seq))))
+    forked = forking.fork(ours.deps, ours.actor, forking.Wanted(run_id=run_id, seq=seq))
+    ours.send(forked.effects)
+    for seconds, status in ((40, "waiting"), (20, "failed")):
+        hour.after(seconds)
+        for each in (run_id, forked.run_id):
+            assert ours.statuses(each)["each"] == status
+            assert_run_sound(ours.deps, each)
 
 
 def test_total_timeout_stands_still_in_a_paused_run(database: Database) -> None:
