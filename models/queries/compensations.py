@@ -3,7 +3,7 @@
 The caller holds the lock of the run's row.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +38,12 @@ class Completed:
 
 
 def completed(session: Session, run_id: str, size: int, places: Collection[int]) -> list[Completed]:
-    """The steps of these nodes that have succeeded and are not undone, in any order; `size` is the plan's."""
+    """The steps of these nodes that have succeeded and are not undone, in any order; `size` is the plan's.
+
+    Without those that a fork has taken over.
+    """
     rows = session.execute(
-        select(Step.no, Step.path, Step.attempt, func.max(Event.seq).label("seq"))
+        select(Step.no, Step.path, Step.attempt, Event.seq, Event.data)
         .join(Event, (Event.run_id == Step.run_id) & (Event.step == Step.path))
         .where(
             Step.run_id == run_id,
@@ -50,10 +53,29 @@ def completed(session: Session, run_id: str, size: int, places: Collection[int])
             Event.run_id == run_id,
             Event.type == "step.completed",
         )
-        .group_by(Step.no, Step.path, Step.attempt)
+        .order_by(Event.seq)
     )
     wanted = frozenset(places)
-    return [Completed(**row._mapping) for row in rows if row.no % size in wanted]
+    found: dict[int, Completed] = {}
+    copied: dict[int, dict[int, int]] = {}
+    for row in rows:
+        if row.no % size not in wanted:
+            continue
+        found[row.no] = Completed(no=row.no, path=row.path, attempt=row.attempt, seq=row.seq)
+        if "copied" in row.data:
+            copied.setdefault(row.no, {})[row.data["attempt"]] = row.data["copied"]
+    return [each for no, each in found.items() if not is_taken_over(copied.get(no, {}), each.attempt)]
+
+
+def is_taken_over(copied: Mapping[int, int], attempt: int) -> bool:
+    """Whether the work of an attempt is that of another run, from which a fork has it: that run undoes it.
+
+    copied: by the number of an attempt that is a copy, the number of the one it was made from. A restore copies an
+    earlier attempt of the run; a fork, whose attempts begin at 1, takes over none with a lower number than its own.
+    """
+    while copied.get(attempt, attempt) < attempt:
+        attempt = copied[attempt]
+    return attempt in copied
 
 
 def late(session: Session, run_id: str) -> list[tuple[int, str, int]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from models.event import Event
+from models.queries.compensations import is_taken_over
 from models.states import StepStatus
 from orchestrator.core.replay import Change
 from orchestrator.services.fsck_record import Check, Record, Violation
@@ -14,13 +15,21 @@ from orchestrator.services.fsck_record import Check, Record, Violation
 class _Done:
     """The steps that stand as done, each by the event that told of its success; `last` has the latest on top.
 
-    Steps whose compensation asks a called run are not in `last`: whether that has anything to undo is its own.
+    What a fork has taken over is its origin's to undo. Steps whose compensation asks a called run are not in `last`: whether that has anything to undo is its own.
     """
 
     record: Record
     at: dict[str, int] = field(default_factory=dict)
     late: dict[str, int] = field(default_factory=dict)
     last: list[tuple[int, str]] = field(default_factory=list)
+    copied: dict[str, dict[int, int]] = field(default_factory=dict)
+
+    def succeed(self, path: str, event: Event) -> None:
+        copied = self.copied.setdefault(path, {})
+        if "copied" in event.data:
+            copied[event.data["attempt"]] = event.data["copied"]
+        if not is_taken_over(copied, event.data["attempt"]):
+            self.take(path, event.seq)
 
     def take(self, path: str, seq: int) -> None:
         self.at[path] = seq
@@ -75,7 +84,7 @@ def _followed(
         if to is StepStatus.FAILED:
             done.take(path, seq)
     elif to is StepStatus.SUCCESS:
-        done.take(path, event.seq)
+        done.succeed(path, event)
     elif to is StepStatus.PENDING:
         done.drop(path)
 

@@ -7,11 +7,12 @@ import pytest
 
 from models.database import Database
 from models.errors import ConflictError, InvalidError, NotFoundError
-from orchestrator.services import checkpoints, control, forking, run_views, runs, vault
+from orchestrator.services import checkpoints, control, forking, restoring, run_views, runs, undoing, vault
 from orchestrator.services.forking import Wanted
 from orchestrator.services.idempotency import Once
 from orchestrator.services.paging import PageRequest
 from orchestrator.services.reaching import Wanted as Step
+from orchestrator.services.restoring import Wanted as RestoreWanted
 from tests.support import attempts, bodies, engine, probes
 from tests.support.bodies import body, definition
 from tests.support.desk import SETTINGS, Office, office, step
@@ -244,3 +245,38 @@ def test_a_fork_of_a_fork_at_its_copies_is_whole(database: Database) -> None:
 def page(ours: Engine, run_id: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = checkpoints.page(ours.deps, ours.actor, run_id, PageRequest(limit=200))["items"]
     return found
+
+
+def test_a_fork_undoes_what_it_has_done_and_its_origin_the_rest(database: Database) -> None:
+    """What it took over stays its origin's, after a restore of the fork too."""
+    undo = {"type": "probe", "does": {}}
+    nodes = [probe("a", compensate=undo), probe("b", compensate=undo), probe("c", "{{inputs.does}}")]
+    ours = probes.publish(database, *nodes, edges=["a >> b >> c"])
+    fails = {"does": {"fail": "TOOL_FAILED", "transient": False}}
+    origin = probes.ended(ours, inputs={"does": {}})
+    made = fork(ours, origin, from_step="b", inputs=fails)
+    assert shown(ours, made)["status"] == "compensated"
+    assert (ours.statuses(made)["a"], ours.statuses(made)["b"]) == ("success", "compensated")
+
+    place = RestoreWanted(run_id=made, checkpoint="after:b", reason="once more")
+    ours.send(restoring.restore(ours.deps, ours.actor, place))
+    ours.drain()
+    assert_run_sound(ours.deps, made)
+    assert (ours.statuses(made)["a"], ours.statuses(made)["b"]) == ("success", "compensated")
+    assert shown(ours, origin)["status"] == "success"
+    assert ours.statuses(origin) == {"a": "success", "b": "success", "c": "success"}
+    ours.send(undoing.compensate(ours.deps, ours.actor, origin, "all of it"))
+    ours.drain()
+    assert shown(ours, origin)["status"] == "compensated"
+    assert_run_sound(ours.deps, origin)
+
+
+def test_a_fork_of_all_that_was_done_has_nothing_to_undo(database: Database) -> None:
+    undone = probe("a", compensate={"type": "probe", "does": {}})
+    ours = probes.publish(database, undone, probe("b", "{{inputs.does}}"), edges=["a >> b"])
+    origin = probes.ended(ours, inputs={"does": {}})
+    fails = {"does": {"fail": "TOOL_FAILED", "transient": False}}
+    made = fork(ours, origin, from_step="b", inputs=fails)
+    assert shown(ours, made)["status"] == "failed"
+    with pytest.raises(ConflictError, match="nothing is left"):
+        undoing.compensate(ours.deps, ours.actor, made, "undo it")
