@@ -15,7 +15,8 @@ from orchestrator.services.fsck_record import Check, Record, Violation
 class _Done:
     """The steps that stand as done, each by the event that told of its success; `last` has the latest on top.
 
-    What a fork has taken over is its origin's to undo. Steps whose compensation asks a called run are not in `last`: whether that has anything to undo is its own.
+    What a fork has taken over is its origin's to undo. Steps whose compensation asks a called run are not in `last`:
+    whether that has anything to undo is its own.
     """
 
     record: Record

@@ -92,8 +92,8 @@ def database(database_kind: str, request: pytest.FixtureRequest) -> Iterator[Dat
         return
     own: Database = request.getfixturevalue("shared_sqlite")
     _replace(Path(own.url.database or ""), request.getfixturevalue("sqlite_template"))
+    own.engine.dispose()  # a thread that the test before has left behind may have opened the file that was there
     yield own
-    own.engine.dispose()
 
 
 @pytest.fixture
