@@ -14,6 +14,7 @@ from models.run import Run
 from models.step import Attempt, Step
 
 CHUNK = 64
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +178,19 @@ def of(session: Session, run_id: str, no: int, statuses: Collection[str] = ()) -
     return [BranchRow(**row._mapping) for row in session.execute(query.order_by(Branch.position))]
 
 
+def put_off(session: Session, run_id: str, no: int, most: int) -> tuple[int, list[BranchRow]]:
+    """Branches that a container which goes on has still to do again: how many, and the first `most`."""
+    rows = session.execute(
+        select(*_BRANCH, func.count().over().label("all"))
+        .where(Branch.run_id == run_id, Branch.container == no, Branch.status == "aborted")
+        .order_by(Branch.position)
+        .limit(most)
+    ).all()
+    found = [dict(row._mapping) for row in rows]
+    count = max((row.pop("all") for row in found), default=0)
+    return count, [BranchRow(**row) for row in found]
+
+
 def at(session: Session, run_id: str, no: int, position: int) -> BranchRow | None:
     """The branch of a container at a position."""
     row = session.execute(
@@ -205,6 +219,14 @@ def end(session: Session, run_id: str, number: int, status: str, result: Any = N
         .returning(Branch.number)
     ).one_or_none()
     return row is not None
+
+
+def put_off_all(session: Session, run_id: str, numbers: Collection[int]) -> None:
+    """Branches that failed wait for their turn to be done again; why they failed is kept until then."""
+    ordered = sorted(numbers)
+    for at in range(0, len(ordered), _AT_ONCE):
+        own = (Branch.run_id == run_id, Branch.number.in_(ordered[at : at + _AT_ONCE]))
+        session.execute(update(Branch).where(*own).values(status="aborted"))
 
 
 def reopen(session: Session, run_id: str, number: int) -> None:

@@ -114,10 +114,14 @@ def _refused(code: ErrorCode, message: str) -> RefusedError:
     return RefusedError(StepError.of(code, message, transient=False))
 
 
+def most_at_once(node: PlanNode, *, most: int = WINDOW) -> int:
+    """How many branches may be open at a time."""
+    return 1 if is_loop(node) else min(node.fields.get("max_concurrency") or most, most)
+
+
 def window(node: PlanNode, counters: Counters, *, most: int = WINDOW) -> int:
     """How many branches may start now."""
-    limit = 1 if is_loop(node) else min(node.fields.get("max_concurrency") or most, most)
-    room = limit - (counters.opened - counters.ended)
+    room = most_at_once(node, most=most) - (counters.opened - counters.ended)
     left = room if counters.total is None else min(room, counters.total - counters.opened)
     return max(0, left)
 

@@ -122,11 +122,42 @@ def _carry_on(advance: Advancing, at: container_steps.Standpoint, row: Container
         return
     counted = sum(branch.status == "failed" for branch in failed)
     row = branches.count(advance.session, advance.info.id, row.no, ended=-counted, failed=-counted)
-    for branch in failed:
-        told = {"position": branch.position}
-        runs.note(advance.session, advance.info.id, "branch.reopened", told, step=at.path)
-        _do_again(advance, at.node, branch)
+    most = branching.most_at_once(at.node)
+    failed.sort(key=lambda branch: branch.status != "open")
+    _line_up(advance, at, failed[most:])
+    for branch in failed[:most]:
+        _reopen(advance, at, branch)
     _open(advance, at, row)
+
+
+def _line_up(advance: Advancing, at: container_steps.Standpoint, found: list[BranchRow]) -> None:
+    """They are done again when there is room, before any that has not begun; until then they stand as aborted."""
+    failed = [branch for branch in found if branch.status == "failed"]
+    branches.put_off_all(advance.session, advance.info.id, [branch.number for branch in failed])
+    for branch in failed:
+        told = {"position": branch.position, "error": branch.error}
+        runs.note(advance.session, advance.info.id, "branch.aborted", told, step=at.path)
+
+
+def _reopen(advance: Advancing, at: container_steps.Standpoint, branch: BranchRow) -> None:
+    told = {"position": branch.position}
+    runs.note(advance.session, advance.info.id, "branch.reopened", told, step=at.path)
+    _do_again(advance, at.node, branch)
+
+
+def _go_again(advance: Advancing, at: container_steps.Standpoint, row: ContainerRow) -> bool:
+    """Take up what was put off, as far as there is room; whether some of it is left.
+
+    While something is put off, as many branches as may be are open, or all have been.
+    """
+    most, under_way = branching.most_at_once(at.node), row.opened - row.ended
+    if branching.is_loop(at.node) or (under_way < most and row.opened != row.total):
+        return False
+    count, found = branches.put_off(advance.session, advance.info.id, row.no, most)
+    taken = found[: max(0, most - (under_way - count))]
+    for branch in taken:
+        _reopen(advance, at, branch)
+    return len(taken) < count
 
 
 def _last(advance: Advancing, row: ContainerRow) -> BranchRow | None:
@@ -165,6 +196,8 @@ def _row(row: Hot) -> tuple[StepStatus, int]:
 
 def _open(advance: Advancing, at: container_steps.Standpoint, row: ContainerRow) -> None:
     """Start as many branches as there is room for; a loop starts one a transaction."""
+    if _go_again(advance, at, row):
+        return
     room = branching.window(at.node, container_steps.counters(row))
     if room == 0:
         return

@@ -47,9 +47,9 @@ def _wrong(record: Record, row: Container, found: list[Branch]) -> Iterator[str]
         yield f"it counts {row.ended} branches ended and {row.failed} failed, there are {ended} and {failed}"
     node = record.plan.at(row.no)
     counters = Counted(total=row.total, opened=row.opened, ended=row.ended, failed=row.failed)
-    most = 1 if branching.is_loop(node) else node.fields.get("max_concurrency") or branching.WINDOW
-    if record.steps[row.no].status == StepStatus.WAITING and row.opened - row.ended > most:
-        yield f"{row.opened - row.ended} branches are open, {most} may be"
+    most, open_ = branching.most_at_once(node), sum(branch.status == "open" for branch in found)
+    if record.steps[row.no].status == StepStatus.WAITING and open_ > most:
+        yield f"{open_} branches are open, {most} may be"
     if branching.has_condition(node) and row.opened > node.fields["max_iterations"]:
         yield f"it has begun {row.opened} iterations, {node.fields['max_iterations']} are allowed"
     step = record.steps[row.no]

@@ -83,7 +83,7 @@ class Reached:
             raise ConflictError(
                 f"iteration {branch.position} of {around.path} has ended, and others have followed; rerun the loop"
             )
-        most = min(node.fields.get("max_concurrency") or branching.WINDOW, branching.WINDOW)
+        most = branching.most_at_once(node)
         if counters.opened - counters.ended >= most:
             raise ConflictError(
                 f"branch {branch.position} of {around.path} has ended, and {most} others go on, which is its "

@@ -1,7 +1,7 @@
 """What of a replayed run differs from the recorded one."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -76,21 +76,28 @@ def _steps(was: Mapping[str, Any], now: Mapping[str, Step]) -> Iterator[Differen
 
 def _order(score: Score, run: Run) -> Iterator[Difference]:
     """Steps that another step's end now lets begin."""
-    was = _causes(score.history["events"], score)
-    now = _causes(run.events, score)
+    events = run.events
+    begun = _begun(score.history["events"]) & _begun(events)
+    was = _causes(score.history["events"], score, begun)
+    now = _causes(events, score, begun)
     for path, cause in was.items():
         if path in now and now[path] != cause:
             yield Difference(path=path, was=cause, now=now[path], why="it begins after another step")
 
 
-def _causes(events: Sequence[Mapping[str, Any]], score: Score) -> dict[str, str | None]:
+def _begun(events: Sequence[Mapping[str, Any]]) -> set[Any]:
+    return {event.get("step") for event in events if event["type"] == "step.started"}
+
+
+def _causes(
+    events: Sequence[Mapping[str, Any]], score: Score, begun: Collection[str]
+) -> dict[str, str | None]:
     """By the path of a step that both know, the step beside it whose end came last before it was ready first.
 
-    Ends of inline nodes are no moments of their own: they come with the end of a step that was begun.
+    Ends of inline nodes are no moments of their own: they come with the end of a step that was begun, in both.
     """
     found: dict[str, str | None] = {}
     last: dict[str, str] = {}  # by the branch
-    begun: set[str] = set()
     for event in events:
         path = event.get("step")
         if path is None or not score.knows(path):
@@ -98,8 +105,6 @@ def _causes(events: Sequence[Mapping[str, Any]], score: Score) -> dict[str, str 
         branch = path.rpartition("/")[0]
         if event["type"] == "step.queued":
             found.setdefault(path, last.get(branch))
-        elif event["type"] == "step.started":
-            begun.add(path)
         elif event["type"] in _ENDS and path in begun:
             last[branch] = path
     return found

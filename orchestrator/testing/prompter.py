@@ -23,8 +23,10 @@ from orchestrator.testing.score import RUN_AGAIN, Act, Score
 from orchestrator.testing.stagehand import NEVER, ROUNDING, Held, Stagehand
 
 # What a container does in its turn, and what ends it before its next one.
-_TURNS = ("branch.started", "step.completed", "step.failed", "step.retrying")
+_TURNS = ("branch.started", "branch.reopened", "step.completed", "step.failed", "step.retrying")
 _ENDED = ("step.aborted", "step.skipped")
+# What a step does that takes no time, in the transaction of the one before it.
+_AT_ONCE = ("container.opened", "step.completed", "step.failed")
 _PARKED = Waiting(reason="what its history says")
 
 
@@ -119,6 +121,8 @@ class Prompter:
         if act is not None:
             self._do(run, act)
         path, data = event.get("step", ""), event["data"]
+        if event["type"] in _AT_ONCE and path in self._ready:
+            self._begin(self._ready.pop(path), at_once=True)
         if event["type"] in _TURNS + _ENDED:
             self._turns[path] -= 1
         if event["type"] in _TURNS:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from models.database import Database
-from orchestrator.services import run_views, runs
-from tests.support import engine
+from orchestrator.services import forking, run_views, runs
+from tests.support import attempts, engine
 from tests.support.bodies import body, definition, drive, ended, probe
 from tests.support.engine import Engine
 from tests.support.soundness import assert_run_sound
@@ -234,6 +234,46 @@ def test_a_retried_map_does_its_failed_branches_again(ours: Engine) -> None:
     inner = body(probe("x", does=[{"fail": "TOOL_FAILED"}, {"succeed": 7}]), probe("y"), edges=["x >> y"])
     container = each(count=3, max_concurrency=2, body=inner, retry={"max_attempts": 4, "initial": "1ms"})
     assert outputs(ours, definition(container))["each"]["results"] == [{"value": 7}] * 3
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_a_retried_map_keeps_to_its_window(ours: Engine, forked: bool) -> None:
+    """All that failed is done again, two at a time, before what had not begun; in a fork amid it too."""
+    inner = body(probe("x", does=[{"fail": "TOOL_FAILED"}, {"succeed": 7}]))
+    container = each(
+        count=8, max_concurrency=2, body=inner, tolerate_failures=5, retry={"max_attempts": 3, "initial": "1ms"}
+    )
+    found = ended(ours, definition(container))
+    run_id = found["id"]
+    if forked:
+        reopened = [each.seq for each in attempts.events(ours, run_id) if each.type == "branch.reopened"]
+        wanted = forking.Wanted(run_id=run_id, seq=reopened[2])
+        created = forking.fork(ours.deps, ours.actor, wanted)
+        ours.send(created.effects)
+        run_id = created.run_id
+        drive(ours, run_id)
+        assert_run_sound(ours.deps, run_id)
+    shown = run_views.run(ours.deps, ours.actor, run_id)
+    assert shown["status"] == "success"
+    found = shown["outputs"]["each"]
+    assert (found["count"], found["results"].count(7)) == (8, 8 - found["failed"])
+    assert found["failed"] == (3 if forked else 2)  # those that had not begun before
+    if not forked:
+        assert _most_open(ours, run_id) == 2
+
+
+def _most_open(ours: Engine, run_id: str) -> int:
+    open_, most = set[int](), 0
+    for event in attempts.events(ours, run_id):
+        if event.type == "branch.started":
+            open_ |= set(range(event.data["position"], event.data["position"] + event.data["count"]))
+        elif event.type == "branch.reopened":
+            open_.add(event.data["position"])
+        elif event.type.startswith("branch."):
+            open_.discard(event.data["position"])
+        most = max(most, len(open_))
+    assert open_ == set()
+    return most
 
 
 def test_nested_containers(ours: Engine) -> None:
