@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from models.event import Event
 from models.queries.compensations import is_taken_over
 from models.states import StepStatus
+from orchestrator.core.containers_told import Containers
 from orchestrator.core.replay import Change
-from orchestrator.services.fsck_record import Check, Record, Violation
+from orchestrator.services.fsck_record import STALE, Check, Record, Violation
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class _Done:
     late: dict[str, int] = field(default_factory=dict)
     last: list[tuple[int, str]] = field(default_factory=list)
     copied: dict[str, dict[int, int]] = field(default_factory=dict)
+    containers: Containers = field(default_factory=Containers)
 
     def succeed(self, path: str, event: Event) -> None:
         copied = self.copied.setdefault(path, {})
@@ -55,10 +57,16 @@ class _Done:
     def latest(self) -> tuple[int, str] | None:
         while self.last:
             seq, path = -self.last[0][0], self.last[0][1]
-            if seq in (self.at.get(path), self.late.get(path)):
+            if seq in (self.at.get(path), self.late.get(path)) and not self._is_stale(path):
                 return seq, path
             heapq.heappop(self.last)
         return None
+
+    def _is_stale(self, path: str) -> bool:
+        """Whether a container around a step has been opened anew since, without its branch."""
+        around = path.rpartition("/")[0]
+        branch = self.containers.branches.get(around)
+        return bool(around) and ((branch is not None and branch.status == STALE) or self._is_stale(around))
 
 
 def compensated_in_reverse(record: Record) -> Iterator[Violation]:
@@ -67,6 +75,7 @@ def compensated_in_reverse(record: Record) -> Iterator[Violation]:
     done, going = _Done(record), dict[str, int]()
     for event in record.rows.events:
         change = changes.get(event.seq)
+        done.containers.take(event)
         if event.type == "step.fenced" and event.data.get("undo"):
             done.take_late(event.data["step"], event.seq)
         elif change is not None:

@@ -25,7 +25,7 @@ MOST_TRIES = 40
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_a_run_that_is_undone(database: Database, random: Random, chords: bool) -> None:
     definition = nests.draw(random)
-    _spice(random, definition["nodes"])
+    spice(random, definition["nodes"])
     ours = engine.make(database, settings=CHORDS if chords else Settings())
     plan = ours.publish(definition)
     run_id = ours.start("random", inputs=graphs.INPUTS)
@@ -71,11 +71,11 @@ def _check(run: Interrupted, *, whole: bool) -> None:
         assert run.status in (RunStatus.COMPENSATED, RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.ABORTED)
 
 
-def _spice(random: Random, nodes: list[dict[str, Any]]) -> None:
+def spice(random: Random, nodes: list[dict[str, Any]]) -> None:
     """Compensations that succeed, fail a few times with retries, or fail for good at first; timeouts and waits."""
     for node in nodes:
         if "body" in node:
-            _spice(random, node["body"]["nodes"])
+            spice(random, node["body"]["nodes"])
         if random.random() < 0.6:
             node["compensate"] = _compensation(random)
         if node["type"] in ("probe", "slow_probe") and random.random() < 0.15:
