@@ -9,12 +9,12 @@ from tests.faults.workflows.agents import AGENTS
 from tests.faults.workflows.bodies import BODIES
 from tests.faults.workflows.called import CALLED
 from tests.faults.workflows.elsewhere import ELSEWHERE
-from tests.faults.workflows.failing import FAILING, SPENDING
+from tests.faults.workflows.failing import FAILING, SPENDING, UNDONE
 from tests.faults.workflows.family import Expected, Family
 from tests.faults.workflows.orders import ORDERS
 from tests.faults.workflows.people import PEOPLE
 
-FAMILIES: tuple[Family, ...] = (ORDERS, BODIES, PEOPLE, CALLED, ELSEWHERE, AGENTS, FAILING, SPENDING)
+FAMILIES: tuple[Family, ...] = (ORDERS, BODIES, PEOPLE, CALLED, ELSEWHERE, AGENTS, FAILING, SPENDING, UNDONE)
 
 
 BURST = 5

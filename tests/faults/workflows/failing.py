@@ -1,4 +1,4 @@
-"""Runs that are to fail, and runs that run out of money. What compensates belongs here."""
+"""Runs that are to fail, runs that undo what they have done, and runs that run out of money."""
 
 from random import Random
 from typing import Any
@@ -15,6 +15,34 @@ def definitions_of_failing(url: str) -> list[dict[str, Any]]:
     ]
     edges = ["book >> pay >> never", "book >> beside"]
     return [{"name": "failing", "on_failure": "continue", "nodes": nodes, "edges": edges}]
+
+
+def undone(url: str, node_id: str, value: Any, *, at: str = "") -> dict[str, Any]:
+    """An effect, and another one that undoes it."""
+    undoing = effect(url, f"undo-{node_id}", value, at=at)
+    del undoing["id"]
+    return effect(url, node_id, value, at=at, compensate=undoing)
+
+
+def definitions_of_undone(url: str) -> list[dict[str, Any]]:
+    rooms = {
+        "id": "rooms",
+        "type": "parallel",
+        "items": ["north", "south", "east"],
+        "max_concurrency": 2,
+        "body": {"nodes": [undone(url, "room", "{{item}}", at="-{{index}}")], "edges": []},
+    }
+    below = [undone(url, "seat", 1), effect(url, "told", 1)]
+    nodes = [
+        undone(url, "book", 1),
+        rooms,
+        {"id": "flight", "type": "subworkflow", "workflow": "flight"},
+        effect(url, "pay", 3, refuse=True),
+    ]
+    return [
+        {"name": "flight", "nodes": below, "edges": ["seat >> told"]},
+        {"name": "undone", "nodes": nodes, "edges": ["book >> [rooms, flight] >> pay"]},
+    ]
 
 
 def definitions_of_spending(url: str) -> list[dict[str, Any]]:
@@ -37,6 +65,12 @@ FAILING = Family(
     definitions=definitions_of_failing,
     inputs=inputs,
     expected=lambda _: Expected(status="failed", error=("TOOL_FAILED", "pay")),
+)
+UNDONE = Family(
+    workflow="undone",
+    definitions=definitions_of_undone,
+    inputs=inputs,
+    expected=lambda _: Expected(status="compensated", error=("TOOL_FAILED", "pay")),
 )
 SPENDING = Family(
     workflow="spending",
