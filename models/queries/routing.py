@@ -157,10 +157,12 @@ def assigned(session: Session, run_id: str, no: int, number: int) -> Any:
     return session.execute(select(Attempt.assigned).where(*own)).scalar_one_or_none()
 
 
-def agent_of(session: Session, run_id: str, no: int, number: int) -> str | None:
-    """The agent that an attempt was sent to."""
+def sent_to(session: Session, run_id: str, no: int, number: int) -> tuple[str | None, str | None]:
+    """The name of the agent that an attempt was sent to, and the id of its gateway."""
     own = (Attempt.run_id == run_id, Attempt.no == no, Attempt.number == number)
-    return session.execute(select(Attempt.agent).where(*own)).scalar_one_or_none()
+    query = select(Attempt.agent, Agent.gateway_id).outerjoin(Agent, Agent.id == Attempt.agent_id).where(*own)
+    row = session.execute(query).one_or_none()
+    return (None, None) if row is None else (row.agent, row.gateway_id)
 
 
 def is_followed(session: Session, run_id: str, no: int, number: int) -> bool:

@@ -11,7 +11,7 @@ from models.queries import routing, steps
 from models.states import StepStatus
 from orchestrator.core import agent_answer
 from orchestrator.core.effects import Effect
-from orchestrator.services import callbacks, waking
+from orchestrator.services import callbacks, gateways, veil, waking
 from orchestrator.services.deps import Deps
 
 PATIENCE, PAUSE = 2.0, 0.05
@@ -25,8 +25,9 @@ def take(deps: Deps, token: str, body: Mapping[str, Any]) -> tuple[Effect, ...]:
     """
     run_id, no, attempt = callbacks.attempt_of(deps.settings, token)
     with deps.db.read() as session:
-        agent = routing.agent_of(session, run_id, no, attempt)
-    outcome = agent_answer.read(agent, body)
+        agent, gateway_id = routing.sent_to(session, run_id, no, attempt)
+        secrets = [] if gateway_id is None else gateways.secrets(deps, session, gateway_id)
+    outcome = veil.masked(secrets, agent_answer.read(agent, body))
     until = time.monotonic() + PATIENCE
     while not _parked(deps, run_id, no, attempt):
         if time.monotonic() > until:

@@ -36,6 +36,12 @@ def endpoint(deps: "Deps", session: Session, gateway_id: str) -> Endpoint | None
     return None if row is None else _endpoint(deps, row)
 
 
+def secrets(deps: "Deps", session: Session, gateway_id: str) -> list[str]:
+    """What opens a gateway, to be masked in what its agents say."""
+    row = queries.get(session, gateway_id)
+    return [] if row is None else _secrets(deps, row)
+
+
 def default(deps: "Deps", session: Session, workspace_id: str) -> str | None:
     """The id of the gateway for agents that are not registered; None when there is none.
 

@@ -15,7 +15,11 @@ T = TypeVar("T")
 
 def veiled(endpoint: Endpoint, said: T) -> T:
     """A reason or an error with the gateway's tokens masked; anything else as it is."""
-    secrets = _secrets(endpoint)
+    return masked(_secrets(endpoint), said)
+
+
+def masked(secrets: list[str], said: T) -> T:
+    """The same, of these secrets."""
     match said:
         case Unsent():
             return replace(said, reason=redact.redact(said.reason, secrets))

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from models.base import uuid7
+from models.gateway import Gateway
 from orchestrator.bridge import Dispatch
-from orchestrator.services import callbacks, called_back, runs
+from orchestrator.services import callbacks, called_back, runs, vault
 from tests.api.conftest import Api
 from tests.support import attempts
 from tests.support.desk import KIND, Desk, Office, step
@@ -74,6 +76,18 @@ def test_an_error_fails_the_step(api: Api, office: Office) -> None:
     run_id, path = sent(office)
     assert told(api, path, {"error": {"message": "no luck", "code": "LLM_DOWN"}}).status_code == 200
     assert office.engine.row(run_id).error["code"] == "LLM_DOWN"
+
+
+def test_an_agent_that_repeats_its_gateways_token(api: Api, office: Office) -> None:
+    with office.engine.deps.db.transaction() as session:
+        gateway = session.scalars(select(Gateway)).one()
+        gateway.token = vault.seal(office.engine.deps.settings, "a-token-of-the-gateway")
+    run_id, path = sent(office)
+    said = {"message": "Bearer a-token-of-the-gateway is bad", "details": {"sent": "a-token-of-the-gateway"}}
+    assert told(api, path, {"error": said | {"code": "LLM_DOWN"}}).status_code == 200
+    error = office.engine.row(run_id).error
+    assert error["code"] == "LLM_DOWN"
+    assert "a-token" not in str(error)
 
 
 def test_an_answer_is_taken_once(api: Api, office: Office) -> None:
