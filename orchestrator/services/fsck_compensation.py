@@ -26,6 +26,7 @@ class _Done:
     last: list[tuple[int, str]] = field(default_factory=list)
     copied: dict[str, dict[int, int]] = field(default_factory=dict)
     containers: Containers = field(default_factory=Containers)
+    undone: set[str] = field(default_factory=set)
 
     def succeed(self, path: str, event: Event) -> None:
         copied = self.copied.setdefault(path, {})
@@ -36,11 +37,13 @@ class _Done:
 
     def take(self, path: str, seq: int) -> None:
         self.at[path] = seq
+        self.undone.discard(path)
         self.late.pop(path, None)
         self._line_up(path, seq)
 
     def take_late(self, path: str, seq: int) -> None:
-        if path not in self.at:
+        """An attempt that was given up has succeeded; where a later one has too, both had one effect, by their key."""
+        if path not in self.at and path not in self.undone:
             self.late[path] = seq
             self._line_up(path, seq)
 
@@ -89,6 +92,7 @@ def _followed(
     if to is StepStatus.COMPENSATING:
         yield from _begun(record, path, done, going)
         going[path] = done.drop(path) or 0
+        done.undone.add(path)
     elif change.before.status is StepStatus.COMPENSATING:
         seq = going.pop(path, 0)
         if to is StepStatus.FAILED:
@@ -97,6 +101,7 @@ def _followed(
         done.succeed(path, event)
     elif to is StepStatus.PENDING:
         done.drop(path)
+        done.undone.discard(path)
 
 
 def _begun(record: Record, path: str, done: _Done, going: dict[str, int]) -> Iterator[Violation]:

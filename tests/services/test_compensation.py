@@ -16,7 +16,7 @@ from orchestrator.services import control, forking, restoring, runs, undoing, wa
 from orchestrator.services.reaching import Wanted
 from tests.support import attempts, calls
 from tests.support.engine import Engine
-from tests.support.probes import ended, probe, publish
+from tests.support.probes import NAME, ended, probe, publish
 from tests.support.soundness import assert_run_sound
 
 
@@ -315,6 +315,26 @@ def test_what_is_behind_undone_steps_is_not_completed_by_hand(database: Database
     with pytest.raises(ConflictError, match="rerun a"):
         control.complete(ours.deps, ours.actor, Wanted(run_id=run_id, path="b"), {})
     assert_run_sound(ours.deps, run_id)
+
+
+def test_a_late_success_of_what_a_later_attempt_did_and_was_undone(database: Database) -> None:
+    """Both attempts had one effect, by their key: it is undone once, and holds up nothing before it."""
+    ours = publish(database, undone("a"), undone("b"), undone("c"), FAILS, edges=["a >> b >> c >> fails"])
+    run_id = ours.start(NAME)
+    for path in ("a", "b"):
+        attempts.end(ours, attempts.take(ours, path))
+    held = attempts.take(ours, "c")
+    attempts.lose(ours, held)
+    for path in ("c", "fails", "c:compensate"):
+        attempts.end(ours, attempts.take(ours, path))
+    attempts.end(ours, held)
+    assert told(ours, run_id, "step.compensating", "step.fenced") == [
+        ("step.compensating", "c"),
+        ("step.compensating", "b"),
+        ("step.fenced", None),
+    ]
+    act(ours, (), run_id, "compensated")
+    assert order(ours, run_id) == ["c", "b", "a"]
 
 
 def test_branches_are_done_anew_and_undone_again(database: Database) -> None:
