@@ -18,7 +18,7 @@ up: $(VENV)/.embedded ## Run the stack in the foreground
 	@$(BIN)/python -m orchestrator.cli up
 
 test: $(VENV)/.dev ## Run the tests against real servers
-	@$(BIN)/python -m pytest -n 3 --dist worksteal
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 openclaw: $(VENV)/.dev ## Test against a real OpenClaw gateway, installed by npm into .openclaw (835 MB)
 	@$(BIN)/python -m tests.openclaw.install
