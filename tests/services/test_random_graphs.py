@@ -16,7 +16,7 @@ CHORDS = Settings(result_backend="redis://127.0.0.1/0")
 HEALTH = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=HEALTH)
+@settings(max_examples=60, deadline=None, suppress_health_check=HEALTH)
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_random_graphs_end_as_the_rules_say(database: Database, random: Random, chords: bool) -> None:
     definition = graphs.draw(random, degrade=0.3)

@@ -136,6 +136,9 @@ class Reference:
         return bool(edge["route"] == self._route(self._nodes[edge["from"]]))
 
     def _ends_branch(self, name: str) -> bool:
+        """A handler says so; one that degraded said nothing that counts."""
+        if name in self.degraded:
+            return False
         return self.statuses[name] == "success" and self._nodes[name].get("does", {}).get("terminal", False)
 
     def _out(self, name: str) -> list[dict[str, Any]]:
