@@ -17,8 +17,10 @@ demo: $(VENV)/.embedded ## Run the lead-qualification example on a stack of its 
 up: $(VENV)/.embedded ## Run the stack in the foreground
 	@$(BIN)/python -m orchestrator.cli up
 
+# Every process that a test starts would compile all modules anew: twice the time of its start.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev ## Run the tests against real servers
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 4 --dist worksteal
 
 openclaw: $(VENV)/.dev ## Test against a real OpenClaw gateway, installed by npm into .openclaw (835 MB)
 	@$(BIN)/python -m tests.openclaw.install

@@ -15,9 +15,19 @@ SWEEPS = (
     "offers",
     "gateways",
     "operational",
+    "webhooks",
+    "audit",
+    "bus",
+    "retention",
+    "schedules",
 )
 # Seconds: what reads a whole table, and hurries nobody. services.sweeps says the same.
-SELDOM = {"offers": 60.0}
+SELDOM = {"offers": 60.0, "retention": 60.0}
+
+
+def expires(interval: float) -> float:
+    """After how many seconds an entry has waited too long."""
+    return max(10.0, 5 * interval)
 
 
 def schedule(interval: float) -> dict[str, dict[str, Any]]:
@@ -26,7 +36,7 @@ def schedule(interval: float) -> dict[str, dict[str, Any]]:
         f"sweep-{name}": {
             "task": f"orchestrator.sweep.{name}",
             "schedule": max(interval, SELDOM.get(name, interval)),
-            "options": {"queue": "sweeps", "expires": max(10.0, 5 * interval)},
+            "options": {"queue": "sweeps", "expires": expires(interval)},
         }
         for name in SWEEPS
     }

@@ -13,7 +13,7 @@ except SettingsError as error:
 
 broker_url = _settings.broker
 result_backend = _settings.results
-include = ["tasks.steps", "tasks.sweeps", "tasks.stops", "tasks.answers", "tasks.relays"]
+include = ["tasks.steps", "tasks.sweeps", "tasks.stops", "tasks.answers", "tasks.relays", "tasks.webhooks"]
 
 task_serializer = "json"
 accept_content = ["json"]
@@ -58,6 +58,7 @@ result_backend_always_retry = True
 result_backend_max_retries = 20
 result_expires = 7 * 86400  # must outlive the longest wave
 
+beat_scheduler = "tasks.beat:Scheduler"
 beat_schedule = schedule(_settings.sweep_seconds)
 beat_max_loop_interval = max(0.2, min(1.0, _settings.sweep_seconds))
 timezone = "UTC"

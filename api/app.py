@@ -9,21 +9,27 @@ from werkzeug.exceptions import NotFound
 from api import (
     agents,
     approvals,
+    audit,
     callbacks,
     checkpoints,
     control,
     costs,
     errors,
+    events,
     gateways,
+    hooks,
     keys,
     openapi,
     pools,
     prices,
+    rules,
     runs,
     runtime,
+    schedules,
     signals,
     system,
     triggers,
+    webhooks,
     work,
     workflows,
     workspaces,
@@ -41,16 +47,21 @@ BLUEPRINTS = (
     control.bp,
     checkpoints.bp,
     runs.bp,
+    events.bp,
     approvals.bp,
     signals.bp,
     agents.bp,
     work.bp,
     gateways.bp,
+    webhooks.bp,
+    schedules.bp,
     keys.bp,
     workspaces.bp,
     pools.bp,
     costs.bp,
     prices.bp,
+    audit.bp,
+    hooks.bp,
     callbacks.bp,
     system.bp,
 )
@@ -80,6 +91,7 @@ def create_app(
         static_folder=None,  # type: ignore[arg-type]
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_rule_class = rules.MatchedRule
     app.url_map.strict_slashes = True
     app.config["MAX_CONTENT_LENGTH"] = deps.settings.max_body_bytes
     openapi.configure(app)

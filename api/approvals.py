@@ -76,6 +76,6 @@ def _vote(call: Call, approval: str, decision: Verdict) -> Any:
 
 
 def _vote_by_link(call: Call, token: str, decision: Verdict) -> Any:
-    voted = approval_links.use(call.deps, token, decision, **call.body)
+    voted = approval_links.use(call.deps, token, decision, **call.body, source=call.actor.source)
     call.runtime.send(voted.effects)
     return voted.answer

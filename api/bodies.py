@@ -8,6 +8,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from orchestrator.core.document import Document, Limits, parse
 
 JSON = ("application/json",)
+FORM = "application/x-www-form-urlencoded"
 YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 
 
@@ -31,6 +32,16 @@ def data(request: Request, limits: Limits) -> Any:
         return {}
     _require_json(request, "application/json")
     return parse(raw, media="json", limits=limits).data
+
+
+def raw(request: Request) -> tuple[bytes, bool]:
+    """A body of JSON or of a form as it came, and whether it is a form. Raises as `document` does."""
+    _require_plain(request)
+    # before the bytes are asked for: nobody is to parse the form on the way, which would take them
+    found, is_form = _whole(request), request.mimetype == FORM
+    if found and not is_form:
+        _require_json(request, f"application/json or {FORM}")
+    return found, is_form
 
 
 def _whole(request: Request) -> bytes:

@@ -1,97 +1,56 @@
 """Live events of runs for many clients at the cost of one query a tick.
 
 One thread a process asks where all followed runs stand, reads the new events of those that moved and what their
-steps stream, renders it once and hands the same bytes to every client. It runs only while somebody follows. A
-client holds no database session.
+steps stream, and where somebody follows a workspace the journal: each one query, however many clients there are. It
+renders an event once and hands the same bytes to every client. It runs only while somebody follows. A client holds no
+database session.
 """
 
-import json
-import queue
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, Protocol
 
 import structlog
 
 from api.flow import Chunk, Flow
+from api.followers import Batch, Follower, batch
+from api.watch import JournalSource, Watch
 from orchestrator.services.feeds import Head
+from orchestrator.services.watching import Picked, Place
 
 TICK = 0.05
 HEARTBEAT = 15.0
-QUEUE = 256
 PAGE = 500
+FRESH = 2_000  # new events that are read at once
 CHUNKS = 1_000  # chunks read at once
+HEART = b": heartbeat\n\n"
 
 log = structlog.get_logger(__name__)
 
 
-class Source(Protocol):
-    """Where runs stand and their events; each call is one short read of the database."""
+class Source(JournalSource, Protocol):
+    """Where runs stand, their events, and the journal; each call is one short read of the database."""
 
     def heads(self, run_ids: Collection[str]) -> dict[str, Head]: ...
 
     def events(self, run_id: str, *, after: int, upto: int, limit: int) -> list[dict[str, Any]]: ...
+
+    def fresh(self, spans: Mapping[str, tuple[int, int]], limit: int) -> list[dict[str, Any]]: ...
 
     def chunks(self, run_ids: Collection[str], *, after: int, limit: int) -> list[tuple[int, Chunk]]: ...
 
     def last_chunk(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Rendered events by number, chunks without one; `ended`: the run had ended with the last of them."""
-
-    frames: tuple[tuple[int | None, bytes], ...] = ()
-    ended: bool = False
-
-    @property
-    def passing(self) -> bool:
-        """Whether it holds chunks alone, which a client can do without."""
-        return not self.ended and all(seq is None for seq, _ in self.frames)
-
-    def after(self, seen: int, *, chunks: bool) -> list[bytes]:
-        """What a client has not seen of it."""
-        return [text for seq, text in self.frames if (chunks if seq is None else seq > seen)]
-
-    def last(self, seen: int) -> int:
-        """The number of the last event that a client has seen with it."""
-        return max([seen, *(seq for seq, _ in self.frames if seq is not None)])
-
-
 @dataclass(slots=True, kw_only=True, eq=False)
-class Follower:
-    """One client's place at a run: `batches` go on after event `seq`, with which the run had `ended` or not.
-
-    behind: the client did not keep up; what follows the batches that are left it reads from the database. Before it
-    comes to that, chunks are left out.
-    """
+class RunFollower(Follower[Batch]):
+    """A client at a run: its batches go on after event `seq`, with which the run had `ended` or not."""
 
     seq: int
     ended: bool
-    batches: queue.Queue[Batch] = field(default_factory=lambda: queue.Queue(QUEUE))
-    behind: bool = False
-
-    def offer(self, batch: Batch) -> None:
-        if self.behind or (batch.passing and self.batches.qsize() >= QUEUE // 2):
-            return
-        try:
-            self.batches.put_nowait(batch)
-        except queue.Full:
-            self.behind = True
-
-    def take(self, seconds: float) -> Batch | None:
-        """The next batch; None when there was none for so long."""
-        try:
-            return self.batches.get(timeout=max(0.0, seconds))
-        except queue.Empty:
-            return None
-
-    @property
-    def exhausted(self) -> bool:
-        return self.behind and self.batches.empty()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,17 +60,18 @@ class _Feed:
     head: Head
     since: int | None = None
     flow: Flow = field(default_factory=Flow)
-    followers: set[Follower] = field(default_factory=set)
+    followers: set[RunFollower] = field(default_factory=set)
 
 
 class Hub:
-    """One process's followers of runs."""
+    """One process's followers of runs and of workspaces."""
 
     def __init__(self, source: Source, *, tick: float = TICK, heartbeat: float = HEARTBEAT) -> None:
         self._source = source
         self._tick = tick
         self._heartbeat = heartbeat
         self._feeds: dict[str, _Feed] = {}
+        self._watch = Watch(source)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -131,11 +91,37 @@ class Hub:
                     seen = batch.last(seen)
                     ended = batch.ended
                     if not ended or fresh:
-                        yield b"".join(fresh) or b": heartbeat\n\n"
+                        yield b"".join(fresh) or HEART
                     if ended:
                         break
             finally:
                 self._leave(run_id, follower)
+
+    def watch(self, picked: Picked, after: Place | None) -> Iterator[bytes]:
+        """A workspace's events from after a place, None: from now, as server-sent ones, then live without an end.
+
+        The place goes first, as an id without an event: a client that is cut off before the first one comes back to it.
+        """
+        place = self._source.journal_end() if after is None else after
+        yield f": events of the workspace\nid: {place}\n\n".encode()
+        while True:
+            now = self._source.journal_end()
+            with self._lock:
+                watcher = self._watch.join(picked, now)
+                self._wake()
+            try:
+                for text, reached in self._watch.replay(watcher, place):
+                    place = reached
+                    if text:
+                        yield text
+                while not watcher.exhausted:
+                    told = watcher.take(self._heartbeat)
+                    text, place = (HEART, place) if told is None else told.after(place)
+                    if text:
+                        yield text
+            finally:
+                with self._lock:
+                    self._watch.leave(watcher)
 
     def wait(self, run_id: str, seconds: float) -> bool:
         """Wait until the run has ended; False when it has not within `seconds`."""
@@ -152,34 +138,38 @@ class Hub:
             finally:
                 self._leave(run_id, follower)
 
-    def _replay(self, run_id: str, follower: Follower, after: int) -> Iterator[Batch]:
+    def _replay(self, run_id: str, follower: RunFollower, after: int) -> Iterator[Batch]:
         """The events from after `after` to where the follower joined."""
         while after < follower.seq:
             page = self._source.events(run_id, after=after, upto=follower.seq, limit=PAGE)
             if not page:
                 break
             after = page[-1]["seq"]
-            yield _batch(page, ended=False)
+            yield batch(page, ended=False)
         if follower.ended:
             yield Batch(ended=True)
 
-    def _live(self, follower: Follower) -> Iterator[Batch]:
+    def _live(self, follower: RunFollower) -> Iterator[Batch]:
         """Batches as they come, an empty one for a heartbeat, until the follower has fallen behind."""
         while not follower.exhausted:
             yield follower.take(self._heartbeat) or Batch()
 
-    def _join(self, run_id: str) -> Follower:
+    def _join(self, run_id: str) -> RunFollower:
         head = self._source.heads([run_id]).get(run_id, Head(seq=0, ended=True))
         with self._lock:
             feed = self._feeds.setdefault(run_id, _Feed(head=head))
-            follower = Follower(seq=feed.head.seq, ended=feed.head.ended)
+            follower = RunFollower(seq=feed.head.seq, ended=feed.head.ended)
             feed.followers.add(follower)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="event-hub", daemon=True)
-                self._thread.start()
+            self._wake()
         return follower
 
-    def _leave(self, run_id: str, follower: Follower) -> None:
+    def _wake(self) -> None:
+        """Start the thread that serves; the caller holds the lock."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="event-hub", daemon=True)
+            self._thread.start()
+
+    def _leave(self, run_id: str, follower: RunFollower) -> None:
         with self._lock:
             feed = self._feeds[run_id]
             feed.followers.discard(follower)
@@ -198,7 +188,7 @@ class Hub:
 
     def _followed(self) -> bool:
         with self._lock:
-            if not self._feeds:
+            if not self._feeds and not self._watch.watched:
                 self._thread = None
             return self._thread is not None
 
@@ -211,13 +201,23 @@ class Hub:
     def _serve_once(self) -> None:
         with self._lock:
             feeds = dict(self._feeds)
+        if feeds:
+            self._serve_runs(feeds)
+        with self._lock:
+            watched = self._watch.watched
+        if watched:
+            self._watch.serve(self._lock)
+
+    def _serve_runs(self, feeds: dict[str, _Feed]) -> None:
         heads = self._source.heads(feeds)
         self._read_chunks(feeds)
+        now = {run_id: heads.get(run_id, Head(seq=feed.head.seq, ended=True)) for run_id, feed in feeds.items()}
+        moved = {run_id for run_id, feed in feeds.items() if feed.head != now[run_id]}
+        while moved:
+            self._advance({run_id: feeds[run_id] for run_id in moved}, now)
+            moved = {run_id for run_id in moved if feeds[run_id].head != now[run_id]}
         for run_id, feed in feeds.items():
-            now = heads.get(run_id, Head(seq=feed.head.seq, ended=True))
-            while feed.head != now:
-                self._advance(run_id, feed, now)
-            self._hand_out(run_id, feed, feed.head, _batch(feed.flow.tick(), ended=False))
+            self._hand_out(run_id, feed, feed.head, batch(feed.flow.tick(), ended=False))
 
     def _read_chunks(self, feeds: dict[str, _Feed]) -> None:
         """Read the new chunks; of runs that are followed only now, find out where these begin."""
@@ -239,29 +239,27 @@ class Hub:
             if len(page) < CHUNKS:
                 return
 
-    def _advance(self, run_id: str, feed: _Feed, now: Head) -> None:
-        """Serve one page of the events between where the followers stand and `now`."""
-        page = self._source.events(run_id, after=feed.head.seq, upto=now.seq, limit=PAGE)
-        last = page[-1]["seq"] if page else now.seq
-        head = now if last == now.seq else Head(seq=last, ended=False)
-        told = [each for event in page for each in (*feed.flow.before(event), event)]
-        self._hand_out(run_id, feed, head, _batch(told, ended=head.ended))
+    def _advance(self, feeds: dict[str, _Feed], now: Mapping[str, Head]) -> None:
+        """Serve one page of the events between where the followers of these runs stand and `now`."""
+        spans = {run_id: (feed.head.seq, now[run_id].seq) for run_id, feed in feeds.items()}
+        page = self._source.fresh(spans, FRESH)
+        found = {run_id: [*events] for run_id, events in groupby(page, key=lambda event: str(event["run_id"]))}
+        cut = page[-1]["run_id"] if len(page) == FRESH else None
+        for run_id, feed in feeds.items():
+            if cut is not None and run_id > cut:
+                continue  # not read yet
+            events = found.get(run_id, [])
+            last = events[-1]["seq"] if events else now[run_id].seq
+            head = now[run_id] if last == now[run_id].seq or run_id != cut else Head(seq=last, ended=False)
+            told = [each for event in events for each in (*feed.flow.before(event), event)]
+            self._hand_out(run_id, feed, head, batch(told, ended=head.ended))
 
-    def _hand_out(self, run_id: str, feed: _Feed, head: Head, batch: Batch) -> None:
+    def _hand_out(self, run_id: str, feed: _Feed, head: Head, told: Batch) -> None:
         """Give a batch to the followers, who then stand at `head`."""
+        if feed.head == head and not told.frames:
+            return
         with self._lock:
-            moved, feed.head = feed.head != head, head
-            if self._feeds.get(run_id) is feed and (moved or batch.frames):
+            feed.head = head
+            if self._feeds.get(run_id) is feed:
                 for follower in feed.followers:
-                    follower.offer(batch)
-
-
-def _batch(events: list[dict[str, Any]], *, ended: bool) -> Batch:
-    return Batch(frames=tuple((event["seq"], render(event)) for event in events), ended=ended)
-
-
-def render(event: dict[str, Any]) -> bytes:
-    """An event as a server-sent one (WHATWG HTML, 9.2); one without a number moves no client's place."""
-    data = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
-    place = "" if event["seq"] is None else f"id: {event['seq']}\n"
-    return f"{place}event: {event['type']}\ndata: {data}\n\n".encode()
+                    follower.offer(told)

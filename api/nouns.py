@@ -6,7 +6,7 @@ key (401) → rate (429) → scope (403) → query (422) → Idempotency-Key (42
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import wraps
 from typing import Any
@@ -157,7 +157,7 @@ def _call(
     actor.require(*scopes)
     return Call(
         runtime=current,
-        actor=actor,
+        actor=replace(actor, source=request.remote_addr),
         query=loading.query(query(), request.args) if query is not None else {},
         once=_once(actor, status),
         body=_body(body, current.deps),
@@ -170,7 +170,13 @@ _NOBODY = Actor(workspace_id="", key_id="", scopes=frozenset(), name="")
 def _open_call(body: type[Schema] | None) -> Call:
     current = runtime.current()
     current.rate.take(f"address {request.remote_addr}")
-    return Call(runtime=current, actor=_NOBODY, query={}, once=Once(), body=_body(body, current.deps))
+    return Call(
+        runtime=current,
+        actor=replace(_NOBODY, source=request.remote_addr),
+        query={},
+        once=Once(),
+        body=_body(body, current.deps),
+    )
 
 
 def _body(body: type[Schema] | Takes | None, deps: Deps) -> Any:

@@ -59,8 +59,8 @@ def configure(app: APIFlask) -> None:
         AUTO_SERVERS=False,
     )
     app.tags = [
-        *("workflows", "runs", "approvals", "signals", "agents", "gateways", "keys", "workspaces"),
-        *("pools", "costs", "callbacks", "system"),
+        *("workflows", "runs", "events", "approvals", "signals", "agents", "gateways", "webhooks"),
+        *("schedules", "hooks", "keys", "workspaces", "pools", "costs", "audit", "callbacks", "system"),
     ]
     app.spec_processor(_complete)  # type: ignore[arg-type]
 

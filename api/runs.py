@@ -62,7 +62,8 @@ def stream_run(call: Call, run: str) -> Any:
     """Stream a run's events: the log from after Last-Event-ID, then live until the run has ended."""
     after = stream.last_event_id(call.query.get("after", 0))
     feeds.head(call.deps, call.actor, run)
-    return stream.respond(call.runtime, call.runtime.places.take(), run, after)
+    place = call.runtime.places.take()
+    return stream.respond(call.runtime.hub.stream(run, after), place)
 
 
 @bp.get("/<run>/mermaid")

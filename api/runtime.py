@@ -1,6 +1,6 @@
 """What this process's API is built of, kept in `app.extensions`."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,9 +12,10 @@ from api.hub import Hub
 from api.metrics import Metrics
 from api.places import Places
 from orchestrator.core.effects import Effect
-from orchestrator.services import feeds, health, keys
+from orchestrator.services import feeds, health, keys, watching
 from orchestrator.services.deps import Deps
 from orchestrator.services.feeds import Head
+from orchestrator.services.watching import Picked, Place, ToldPage
 
 EXTENSION = "orchestrator"
 
@@ -42,6 +43,15 @@ class _Feeds:
 
     def events(self, run_id: str, *, after: int, upto: int, limit: int) -> list[dict[str, Any]]:
         return feeds.events(self.deps, run_id, after=after, upto=upto, limit=limit)
+
+    def fresh(self, spans: Mapping[str, tuple[int, int]], limit: int) -> list[dict[str, Any]]:
+        return feeds.fresh(self.deps, spans, limit)
+
+    def journal_end(self) -> Place:
+        return watching.end(self.deps)
+
+    def journal(self, after: Place, limit: int, picked: Picked | None = None) -> ToldPage:
+        return watching.after(self.deps, after, limit, picked)
 
     def chunks(self, run_ids: Collection[str], *, after: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
         return feeds.chunks(self.deps, run_ids, after=after, limit=limit)

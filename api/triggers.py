@@ -49,7 +49,7 @@ def _streamed(call: Call, workflow: str) -> Response:
     except Exception:
         place.leave()
         raise
-    return stream.respond(call.runtime, place, run_id, 0, location)
+    return stream.respond(call.runtime.hub.stream(run_id, 0), place, location)
 
 
 def _start(call: Call, workflow: str) -> tuple[str, dict[str, str]]:

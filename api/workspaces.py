@@ -24,6 +24,13 @@ def list_workspaces(call: Call) -> Any:
     return workspaces.list_(call.deps, call.actor, call.page())
 
 
+@bp.patch("/<workspace>")
+@bp.view("admin", body=schemas.WorkspacePatch, returns=schemas.Workspace)
+def update_workspace(call: Call, workspace: str) -> Any:
+    """Change how long the runs of a workspace are kept after their end."""
+    return workspaces.update(call.deps, call.actor, workspace, call.body, call.once)
+
+
 @bp.get("/<workspace>")
 @bp.view("admin", returns=schemas.Workspace)
 def get_workspace(call: Call, workspace: str) -> Any:

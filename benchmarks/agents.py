@@ -18,7 +18,6 @@ from typing import Any
 from sqlalchemy import func, select
 
 from benchmarks import place, workers
-from benchmarks.maps import peaks
 from models import schema
 from models.event import Event
 from models.run import Run
@@ -118,7 +117,7 @@ def main() -> None:
             print("| --- | --- | --- | --- | --- | --- | --- |")
             print(
                 f"| {given.steps} | {given.seconds:g} | {seconds:.1f} | {seconds / given.seconds:.2f} | {parked} "
-                f"| {most} | {peaks(pids[:1])[0]}, {peaks(pids[1:])}, {peaks([door])[0]} |",
+                f"| {most} | {workers.peaks(pids[:1])[0]}, {workers.peaks(pids[1:])}, {workers.peaks([door])[0]} |",
                 flush=True,
             )
         deps.close()

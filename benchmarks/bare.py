@@ -16,6 +16,7 @@ from celery import Celery, chain, chord, group
 
 from benchmarks.measured import Measured
 from benchmarks.shapes import Shape
+from benchmarks.work import WORK
 
 QUEUE = "bench-bare"
 app = Celery("bare", broker=os.environ["BENCH_BROKER"], backend=os.environ["BENCH_RESULTS"])
@@ -24,43 +25,52 @@ app.conf.broker_connection_retry_on_startup = True
 LIMIT = 900.0
 
 
-@app.task
-def tick(_before: Any = None) -> float:
-    """Does nothing but say when its body started."""
-    return time.time()
+@app.task  # type: ignore[untyped-decorator]
+def step(_before: Any = None, work: str = "nothing") -> tuple[float, float]:
+    """Do the work; when its body started and ended, in seconds since 1970."""
+    began = time.time()
+    WORK[work]()
+    return began, time.time()
 
 
-@app.task
-def layers(left: int, width: int, last: str) -> float:
+@app.task  # type: ignore[untyped-decorator]
+def layers(left: int, width: int, last: str) -> tuple[float, float]:
     """Start the next layer; its chord's body is this task again."""
     if left > 0:
         body = layers.si(left - 1, width, last)
-        chord(group(tick.s() for _ in range(width)))(body.set(task_id=last) if left == 1 else body)
-    return time.time()
+        chord(group(step.s() for _ in range(width)))(body.set(task_id=last) if left == 1 else body)
+    now = time.time()
+    return now, now
 
 
-def _chain(length: int, _runs: int) -> Any:
-    return chain(tick.s() for _ in range(length)).apply_async()
+def _chain(length: int, _runs: int, work: str) -> Any:
+    return chain(step.s(work=work) for _ in range(length)).apply_async()
 
 
-def _chains(length: int, runs: int) -> Any:
-    return group(chain(tick.s() for _ in range(length)) for _ in range(runs)).apply_async()
+def _chains(length: int, runs: int, work: str) -> Any:
+    return group(chain(step.s(work=work) for _ in range(length)) for _ in range(runs)).apply_async()
 
 
-def _fan(width: int, _: int) -> Any:
-    return chain(tick.s(), chord(group(tick.s() for _ in range(width)), tick.s())).apply_async()
+def _fan(width: int, _: int, work: str) -> Any:
+    steps = group(step.s(work=work) for _ in range(width))
+    return chain(step.s(work=work), chord(steps, step.s(work=work))).apply_async()
 
 
-def _layers(count: int, width: int) -> Any:
+def _group(width: int, _: int, work: str) -> Any:
+    return group(step.s(work=work) for _ in range(width)).apply_async()
+
+
+def _layers(count: int, width: int, _: str) -> Any:
     last = str(uuid.uuid4())
     layers.apply_async((count, width, last))
     return app.AsyncResult(last)
 
 
-CANVASES: dict[str, Callable[[int, int], Any]] = {
+CANVASES: dict[str, Callable[[int, int, str], Any]] = {
     "chain": _chain,
     "chains": _chains,
     "fan": _fan,
+    "group": _group,
     "layers": _layers,
 }
 
@@ -68,18 +78,18 @@ CANVASES: dict[str, Callable[[int, int], Any]] = {
 def run(shape: Shape, cpu: Callable[[], float]) -> Measured:
     """Send the shape's canvas and wait for its result."""
     spent, began = cpu(), time.time()
-    result = CANVASES[shape.canvas](*shape.sizes)
+    result = CANVASES[shape.canvas](*shape.sizes, shape.work)
     given = result.get(timeout=LIMIT)
-    ended = max(given) if isinstance(given, list) else given
+    ended = max(at for _, at in given) if shape.canvas in ("group", "chains") else given[1]
     spent = cpu() - spent
     latencies = _latencies(result) if shape.canvas == "chain" else ()
     return Measured(steps=shape.steps, seconds=ended - began, cpu=spent, latencies=latencies)
 
 
 def _latencies(result: Any) -> list[float]:
-    """From the start of each body of a chain to that of the next: bodies take no time."""
-    starts = []
+    """From the end of each body of a chain to the start of the next."""
+    moments = []
     while result is not None:
-        starts.append(result.get(timeout=LIMIT))
+        moments.append(result.get(timeout=LIMIT))
         result = result.parent
-    return [later - earlier for later, earlier in pairwise(starts)]
+    return [later[0] - earlier[1] for later, earlier in pairwise(moments)]

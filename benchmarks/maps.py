@@ -6,11 +6,8 @@ worker process. The `most` steps are looked at every 50 ms while the run goes on
 
 import argparse
 import os
-import re
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
@@ -38,16 +35,6 @@ def definition(name: str) -> dict[str, Any]:
         "body": body,
     }
     return {"name": name, "nodes": [each]}
-
-
-def peaks(pids: Sequence[int]) -> list[int]:
-    """Peak resident memory of processes and their children, in MiB."""
-    found = []
-    for pid in workers.with_children(pids):
-        status = Path(f"/proc/{pid}/status").read_text()
-        size = re.search(r"VmHWM:\s+(\d+)", status)
-        found.append(int(size.group(1)) // 1024 if size else 0)
-    return found
 
 
 def measure(deps: Any, own: Any, name: str, items: int) -> tuple[float, int]:
@@ -104,7 +91,7 @@ def main() -> None:
             print("| --- | --- | --- | --- |")
             for items in map(int, given.items.split(",")):
                 seconds, most = measure(deps, own, "map", items)
-                print(f"| {items:,} | {1000 * seconds:.2f} | {most} | {peaks(pids)} |", flush=True)
+                print(f"| {items:,} | {1000 * seconds:.2f} | {most} | {workers.peaks(pids)} |", flush=True)
         deps.close()
 
 

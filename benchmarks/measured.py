@@ -30,41 +30,48 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """A shape's repeats, ours and Celery's in pairs that were run one after the other."""
+class Pairs:
+    """A shape's repeats in two ways, in pairs that were run one after the other."""
 
     title: str
-    ours: Sequence[Measured]
-    bare: Sequence[Measured]
+    first: Sequence[Measured]
+    second: Sequence[Measured]
 
-    def row(self) -> tuple[str, ...]:
-        ratios = [own.rate / other.rate for own, other in zip(self.ours, self.bare, strict=True)]
-        return (
-            self.title,
-            f"{median(m.rate for m in self.bare):.0f}",
-            f"{median(m.rate for m in self.ours):.0f}",
-            f"{median(ratios):.2f}" if ratios else "–",
-            f"{median(m.cpu_ms for m in self.bare):.2f}",
-            f"{median(m.cpu_ms for m in self.ours):.2f}",
-            _middle(self.bare),
-            _middle(self.ours),
-        )
+    @property
+    def time_ratio(self) -> float:
+        """The second way's time against the first's: the median of the pairs'."""
+        return median(two.seconds / one.seconds for one, two in self._pairs())
 
+    @property
+    def rate_ratio(self) -> float:
+        """The second way's steps a second against the first's: the median of the pairs'."""
+        return median(two.rate / one.rate for one, two in self._pairs())
 
-HEADINGS = (
-    "workload", "bare Celery, steps/s", "ours, steps/s", "ratio", "bare, CPU ms a step", "ours, CPU ms a step",
-    "bare, latency p50 / p95 ms", "ours, latency p50 / p95 ms",
-)  # fmt: skip
+    def _pairs(self) -> list[tuple[Measured, Measured]]:
+        return list(zip(self.first, self.second, strict=True))
 
 
-def _middle(many: Sequence[Measured]) -> str:
+def seconds(many: Sequence[Measured]) -> float:
+    return median(one.seconds for one in many)
+
+
+def rate(many: Sequence[Measured]) -> float:
+    return median(one.rate for one in many)
+
+
+def cpu_ms(many: Sequence[Measured]) -> float:
+    return median(one.cpu_ms for one in many)
+
+
+def latency(many: Sequence[Measured]) -> str:
+    """The medians of p50 and p95, in ms."""
     if not many or not many[0].latencies:
         return "–"
-    values = (median(m.latency_ms(share) or 0.0 for m in many) for share in (0.5, 0.95))
+    values = (median(one.latency_ms(share) or 0.0 for one in many) for share in (0.5, 0.95))
     return " / ".join(f"{value:.1f}" for value in values)
 
 
-def table(rows: Sequence[Compared]) -> str:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
-    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *(row.row() for row in rows)]
+    lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import func, select
 
 from benchmarks.measured import Measured
 from benchmarks.shapes import Shape
+from models.errors import ConflictError
 from models.run import Run
 from models.step import Attempt
 from orchestrator.core.document import from_data
@@ -38,21 +41,33 @@ class Ours:
         self.actor = Actor(workspace_id=workspace_id, key_id="bench", scopes=scopes, name="bench")
         self.send = canvas.sender(self.deps)
 
-    def run(self, shape: Shape, cpu: Callable[[], float]) -> Measured:
-        """Start the shape's runs and wait until all have succeeded. Raises RuntimeError if one does not."""
-        if shape.name not in self.published:
-            self.published.add(shape.name)
-            document = from_data(shape.definition(), self.deps.limits())
-            workflows.create(self.deps, self.actor, document, Once())
+    def run(self, shape: Shape, kind: str, cpu: Callable[[], float]) -> Measured:
+        """Start the shape's runs, of nodes of type `kind`, and wait until all have succeeded.
+
+        Raises RuntimeError if one does not.
+        """
+        name = self._publish(shape.definition(kind))
         spent, began = cpu(), time.time()
-        ids = [self._start(shape) for _ in range(shape.runs)]
+        ids = [self._start(name) for _ in range(shape.runs)]
         ended = self._wait(ids)
         spent = cpu() - spent
         latencies = [latency for run_id in ids for latency in self._latencies(shape, run_id)]
         return Measured(steps=shape.steps, seconds=ended - began, cpu=spent, latencies=latencies)
 
-    def _start(self, shape: Shape) -> str:
-        created = runs.create(self.deps, self.actor, shape.name, Trigger())
+    def start(self, definition: dict[str, Any]) -> str:
+        """Start one run of a workflow and leave it; its id."""
+        return self._start(self._publish(definition))
+
+    def _publish(self, definition: dict[str, Any]) -> str:
+        name = str(definition["name"])
+        if name not in self.published:
+            self.published.add(name)
+            with suppress(ConflictError):  # the same one, of another process
+                workflows.create(self.deps, self.actor, from_data(definition, self.deps.limits()), Once())
+        return name
+
+    def _start(self, name: str) -> str:
+        created = runs.create(self.deps, self.actor, name, Trigger())
         self.send(created.effects)
         return created.run_id
 

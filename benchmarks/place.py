@@ -56,49 +56,88 @@ class Place:
 def servers(database: str, broker: str | None, server: str) -> Iterator[Place]:
     """On servers that run: `database` is the URL of any database there, `server` that of a Redis without the
     number. `broker` None: that Redis. Raises SystemExit when a Redis database that it would take is in use."""
-    data_dir = Path(tempfile.mkdtemp(prefix="orchestrator-bench-"))
-    numbers = [f"{server.rstrip('/')}/{number}" for number in NUMBERS]
-    own = make_url(database).set(drivername="postgresql", database=f"orchestrator_bench_{os.getpid()}")
-    for url in numbers:
+    with _numbers(server) as (first, second), _directory() as data_dir, _database(database, "") as own:
+        yield Place(
+            data_dir=data_dir,
+            database=own,
+            broker=broker or first,
+            bare_broker=broker or second,
+            bare_results=second,
+        )
+
+
+@contextmanager
+def two(database: str, server: str) -> Iterator[tuple[Place, Place]]:
+    """Two places side by side, each with a database and a Redis database of its own; none for bare Celery."""
+    with (
+        _numbers(server) as numbers,
+        _directory() as one,
+        _directory() as other,
+        _database(database, "_one") as first,
+        _database(database, "_other") as second,
+    ):
+        places = [
+            Place(data_dir=data_dir, database=own, broker=number, bare_broker=number, bare_results=number)
+            for data_dir, own, number in zip((one, other), (first, second), numbers, strict=True)
+        ]
+        yield places[0], places[1]
+
+
+@contextmanager
+def _numbers(server: str) -> Iterator[tuple[str, str]]:
+    """The URLs of the Redis databases that are taken; emptied in the end."""
+    urls = [f"{server.rstrip('/')}/{number}" for number in NUMBERS]
+    for url in urls:
         with redis.Redis.from_url(url) as client:
             if client.dbsize():
                 raise SystemExit(f"{url} is not empty; give another server with --redis, or flush it")
-    execute(database, f"CREATE DATABASE {own.database}")
     try:
-        yield Place(
-            data_dir=data_dir,
-            database=own.render_as_string(hide_password=False),
-            broker=broker or numbers[0],
-            bare_broker=broker or numbers[1],
-            bare_results=numbers[1],
-        )
+        yield urls[0], urls[1]
     finally:
-        execute(database, f"DROP DATABASE {own.database} WITH (FORCE)")
-        for url in numbers:
+        for url in urls:
             with redis.Redis.from_url(url) as client:
                 client.flushdb()
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    data_dir = Path(tempfile.mkdtemp(prefix="orchestrator-bench-"))
+    try:
+        yield data_dir
+    finally:
         shutil.rmtree(data_dir)
+
+
+@contextmanager
+def _database(server: str, suffix: str) -> Iterator[str]:
+    """The URL of a database that is made here."""
+    name = f"orchestrator_bench_{os.getpid()}{suffix}"
+    own = make_url(server).set(drivername="postgresql", database=name)
+    execute(server, f"CREATE DATABASE {name}")
+    try:
+        yield own.render_as_string(hide_password=False)
+    finally:
+        execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager
 def embedded() -> Iterator[Place]:
     """SQLite and Valkey from its wheel, in a directory of their own."""
-    data_dir = Path(tempfile.mkdtemp(prefix="orchestrator-bench-"))
-    (data_dir / "valkey").mkdir()
-    socket_file = data_dir / "valkey" / "valkey.sock"
-    server = subprocess.Popen(valkey.command(data_dir, socket_file), stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 10
-        while not valkey.answers(socket_file) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        at = f"redis+socket://{socket_file}?virtual_host="
-        yield Place(
-            data_dir=data_dir, database=None, broker=None, bare_broker=f"{at}2", bare_results=f"{at}3"
-        )
-    finally:
-        server.terminate()
-        server.wait()
-        shutil.rmtree(data_dir)
+    with _directory() as data_dir:
+        (data_dir / "valkey").mkdir()
+        socket_file = data_dir / "valkey" / "valkey.sock"
+        server = subprocess.Popen(valkey.command(data_dir, socket_file), stdout=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 10
+            while not valkey.answers(socket_file) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            at = f"redis+socket://{socket_file}?virtual_host="
+            yield Place(
+                data_dir=data_dir, database=None, broker=None, bare_broker=f"{at}2", bare_results=f"{at}3"
+            )
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def execute(url: str, statement: str) -> list[Any]:

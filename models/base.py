@@ -7,18 +7,20 @@ import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from sqlalchemy import REAL, DateTime, Dialect, MetaData, String, Text
+from sqlalchemy import REAL, BigInteger, DateTime, Dialect, MetaData, String, Text
 from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 def uuid7() -> str:
-    """A new UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, so that ids sort by time of creation."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
+    """A new UUIDv7 (RFC 9562, 5.7 and 6.2, method 3): ids sort by time of creation, to a quarter of a microsecond."""
+    millis, rest = divmod(time.time_ns(), 1_000_000)
+    fraction = rest * 4_096 // 1_000_000
+    noise = int.from_bytes(os.urandom(8), "big") >> 2
+    return str(uuid.UUID(int=millis << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | noise))
 
 
 def dump_json(value: Any) -> str:
@@ -62,11 +64,28 @@ class Json(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+class CurrentXid(FunctionElement[int]):
+    """This transaction's number on PostgreSQL, 64 bits wide; 0 on SQLite, where rowids order what is written."""
+
+    inherit_cache = True
+
+
+@compiles(CurrentXid, "postgresql")
+def _xid_postgresql(_element: CurrentXid, _compiler: Any, **_: Any) -> str:
+    return "pg_current_xact_id()::text::bigint"
+
+
+@compiles(CurrentXid, "sqlite")
+def _xid_sqlite(_element: CurrentXid, _compiler: Any, **_: Any) -> str:
+    return "0"
+
+
 Identifier = String(36).with_variant(UUID(as_uuid=False), "postgresql")
 Id = Annotated[str, mapped_column(Identifier)]
 Key = Annotated[str, mapped_column(Identifier, primary_key=True, default=uuid7)]
 Name = Annotated[str, mapped_column(String(255))]
 At = Annotated[datetime, mapped_column(Moment)]
+Xid = Annotated[int, mapped_column(BigInteger, server_default=CurrentXid())]
 JsonValue = Annotated[Any, mapped_column(Json)]
 
 

@@ -76,6 +76,16 @@ class Move:
         return self.to in STEP_TERMINAL
 
     @property
+    def completes(self) -> bool:
+        """Whether a running step succeeds, and nothing else of it changes."""
+        return (
+            self.sources == (StepStatus.RUNNING,)
+            and (self.to, self.event, self.change) == (StepStatus.SUCCESS, "step.completed", AttemptChange.END)
+            and (self.bump, self.tries, self.losses) == (0, 1, 0)
+            and self.actor is None
+        )
+
+    @property
     def opened(self) -> int:
         """What the move adds to the run's open steps."""
         return int(self.sources[0] in STEP_TERMINAL) - int(self.closes)
@@ -91,6 +101,7 @@ class OnReady(StrEnum):
 
     QUEUE = "queue"
     INLINE = "inline"  # leave it pending and return it: it needs another round
+    START = "start"  # claim it for whoever asks, by the transition's `terms`, without queueing it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +109,8 @@ class Decision:
     """An in-edge of `target` was decided by `source` (None: the run's start).
 
     need: live in-edges that the target needs, None = all decided and one live. chord: True puts the target's
-    carriage on the body of a chord, False takes it off. decided 0: only the chord is meant.
+    carriage on the body of a chord, False takes it off. decided 0: only the chord is meant. timeout: seconds that
+    the attempt may take which START begins.
     """
 
     source: int | None
@@ -109,6 +121,17 @@ class Decision:
     need: int | None = None
     on_ready: OnReady = OnReady.QUEUE
     chord: bool | None = None
+    timeout: float | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether a live edge leads to a join of all, which is queued or started when it is met."""
+        return (
+            self.source is not None
+            and (self.decided, self.live, self.need) == (1, 1, None)
+            and self.on_ready is not OnReady.INLINE
+            and self.chord is not True
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +145,21 @@ class ExtraEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On what terms a transition claims the targets that START: the lease in seconds, the worker's name."""
+
+    lease: float
+    worker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """One round for one run. `while_` are the run's statuses in which it may happen.
 
-    unless_last: not while the run has only one open step left, whose end would be the run's.
+    unless_last: not while the run has no more open steps than there are moves, whose end would be the run's.
+    terms: only with `completions`, and needed where a decision is to START its target; one that a person has given
+    an override, or that a chord carries, is queued instead. wanted: numbers of steps whose rows are read along,
+    where anything moves.
     """
 
     run_id: str
@@ -137,6 +171,24 @@ class Transition:
     unless_last: bool = False
     error: dict[str, Any] | None = None  # the run's, kept if it has one already
     stopping: str | None = None
+    terms: Terms | None = None
+    wanted: tuple[int, ...] = ()
+
+    @property
+    def completions(self) -> bool:
+        """Whether it is nothing but ends of running steps that succeeded, all of whose edges live and lead to plain
+        joins.
+        """
+        return (
+            self.unless_stopping
+            and self.unless_last
+            and bool(self.moves)
+            and not self.extras
+            and self.error is None
+            and self.stopping is None
+            and all(move.completes for move in self.moves)
+            and all(decision.plain for decision in self.decisions)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +208,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A step whose counters changed. `verdict`: queued (now), inline (ready, yours), dead, or None."""
+    """A step whose counters changed. `verdict`: queued (now), started (now), inline (ready, yours), dead, or None."""
 
     no: int
     path: str
@@ -169,7 +221,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transitioned:
-    """What a round did. `run` is the run's row after it."""
+    """What a round did. `run` is the run's row after it. started: targets that were claimed, by number.
+
+    stored: the rows of the steps that were wanted, as the database's driver gives them (`models.queries.steps`).
+    """
 
     moved: tuple[Moved, ...]
     targets: tuple[Target, ...]
@@ -177,6 +232,8 @@ class Transitioned:
     run_status: str
     stopping: str | None
     failed: bool
+    started: tuple[Moved, ...] = ()
+    stored: tuple[tuple[Any, ...], ...] = ()
 
 
 def verdict(before: tuple[int, int], after: tuple[int, int], need: int | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import At, Base, Id, Json, Key, Moment, Name
+from models.base import At, Base, Id, Json, Key, Moment, Name, Xid
 
 
 def _of(name: str, *columns: str) -> Index:
@@ -17,9 +17,9 @@ def _of(name: str, *columns: str) -> Index:
 class Run(Base):
     """The row that every transition of the run locks first.
 
-    `seq` numbers the run's events, `open_steps` counts the steps that are not terminal, `stopping` is the
-    status in which the run ends once the steps that are still let end have ended, `error` the first failure
-    that no edge took.
+    `seq` numbers the run's events, `xid` is that of the last one, `open_steps` counts the steps that are not
+    terminal, `stopping` is the status in which the run ends once the steps that are still let end have ended,
+    `error` the first failure that no edge took.
 
     A run that a step of another one called has that as `parent_run_id`, with the step's path and attempt;
     `detached`: nobody waits for it, and no abort or pause comes down. `depth` counts the calls above it,
@@ -55,6 +55,14 @@ class Run(Base):
             postgresql_where=text("concurrency_key IS NOT NULL AND finished_at IS NULL"),
             sqlite_where=text("concurrency_key IS NOT NULL AND finished_at IS NULL"),
         ),
+        Index(
+            "ix_run_ended",
+            "workspace_id",
+            "finished_at",
+            "id",
+            postgresql_where=text("finished_at IS NOT NULL AND parent_run_id IS NULL"),
+            sqlite_where=text("finished_at IS NOT NULL AND parent_run_id IS NULL"),
+        ),
         {"postgresql_with": {"fillfactor": 70}},
     )
 
@@ -81,6 +89,7 @@ class Run(Base):
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
     timeout_at: Mapped[datetime | None] = mapped_column(Moment)
     concurrency_key: Mapped[str | None] = mapped_column(Text)
+    xid: Mapped[Xid]
 
 
 class RunData(Base):

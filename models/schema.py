@@ -1,5 +1,6 @@
 """The database's schema: bring it to this release's revision, and say which one it is at."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from models.errors import ConflictError
 
 # Two processes that upgrade at once take turns by this key; no other advisory lock of ours has it.
 _LOCK_KEY = 0x6F726368
+_TURN = 0.2  # seconds between two tries to get it
 
 
 def upgrade(url: str) -> None:
@@ -75,7 +77,8 @@ def _exclusive(url: str) -> Iterator[Connection]:
     """A connection that no other upgrade of the same database has at the same time.
 
     SQLite: everything in one write transaction. PostgreSQL: a session lock, so that a migration may end its
-    transaction (`CREATE INDEX CONCURRENTLY`); the wait for it has no end, that for a table's lock 2 s.
+    transaction (`CREATE INDEX CONCURRENTLY`, which waits for every transaction that is open: those who wait for
+    the lock have none meanwhile); the wait for it has no end, that for a table's lock 2 s.
     """
     database = Database(url, pool_size=1)
     try:
@@ -86,9 +89,11 @@ def _exclusive(url: str) -> Iterator[Connection]:
                 yield connection
         else:
             with database.engine.connect() as connection:
-                connection.execute(text("SET lock_timeout = 0; SET statement_timeout = 0"))
-                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
-                connection.execute(text("SET lock_timeout = '2s'"))
+                connection.execute(text("SET lock_timeout = '2s'; SET statement_timeout = 0"))
+                connection.commit()
+                while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY}):
+                    connection.rollback()
+                    time.sleep(_TURN)
                 _refuse_newer(connection)
                 connection.commit()
                 yield connection

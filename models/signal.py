@@ -34,6 +34,7 @@ class Signal(Base):
             where="taken_run_id IS NOT NULL",
             unique=True,
         ),
+        _partial("ix_signal_unclaimed", "workspace_id", "id", where="key IS NOT NULL AND taken_run_id IS NULL"),
         _partial("ix_signal_kept", "workspace_id", "name", "key", "id", where="taken_run_id IS NULL"),
     )
 

@@ -1,9 +1,11 @@
 """What steps take turns for: pools of slots, and the processes that consume queues."""
 
+from typing import Any
+
 from sqlalchemy import ForeignKey, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import At, Base, Id, Key, Name
+from models.base import At, Base, Id, Json, Key, Name
 
 
 class Pool(Base):
@@ -20,11 +22,15 @@ class Pool(Base):
 
 
 class Consumer(Base):
-    """A worker process that takes messages of a queue, `slots` of them at once; it says so every few seconds."""
+    """A worker process that takes messages of a queue, `slots` of them at once; it says so every few seconds.
+
+    cheap: the node types that it found to take next to nothing, a list of names.
+    """
 
     __tablename__ = "consumer"
 
     process: Mapped[Name] = mapped_column(primary_key=True)
     queue: Mapped[str] = mapped_column(String(255), primary_key=True)
     slots: Mapped[int] = mapped_column(Integer)
+    cheap: Mapped[Any] = mapped_column(Json, nullable=True)
     seen_at: Mapped[At]

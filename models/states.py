@@ -68,6 +68,26 @@ class GatewayStatus(StrEnum):
     UNHEALTHY = "unhealthy"
 
 
+class DeliveryStatus(StrEnum):
+    """A webhook delivery's states; the comment says who moves it on."""
+
+    PENDING = "pending"  # the sweep takes it when it is due; its webhook's end stops it
+    SENDING = "sending"  # the outcome of its POST; the sweep when the worker is lost
+    DELIVERED = "delivered"
+    DEAD = "dead"  # a replay
+    STOPPED = "stopped"  # a replay
+
+
+DELIVERY_MOVES: dict[DeliveryStatus, frozenset[DeliveryStatus]] = {
+    DeliveryStatus.PENDING: frozenset({DeliveryStatus.SENDING, DeliveryStatus.STOPPED}),
+    DeliveryStatus.SENDING: frozenset(
+        {DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD, DeliveryStatus.STOPPED}
+    ),
+    DeliveryStatus.DELIVERED: frozenset({DeliveryStatus.PENDING}),
+    DeliveryStatus.DEAD: frozenset({DeliveryStatus.PENDING}),
+    DeliveryStatus.STOPPED: frozenset({DeliveryStatus.PENDING}),
+}
+
 RUN_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.PENDING: frozenset({RunStatus.RUNNING, RunStatus.ABORTED, RunStatus.FAILED}),
     RunStatus.RUNNING: frozenset(
@@ -158,3 +178,8 @@ def run_sources(target: RunStatus) -> frozenset[RunStatus]:
 def step_sources(target: StepStatus) -> frozenset[StepStatus]:
     """The states from which a step may move to `target`."""
     return frozenset(source for source, targets in STEP_MOVES.items() if target in targets)
+
+
+def delivery_sources(target: DeliveryStatus) -> frozenset[DeliveryStatus]:
+    """The states from which a delivery may move to `target`."""
+    return frozenset(source for source, targets in DELIVERY_MOVES.items() if target in targets)

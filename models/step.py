@@ -29,8 +29,9 @@ class Step(Base):
 
     `attempt` is the fence and only grows. `undecided` and `live` count the in-edges that have no decision yet
     and those that live. `out_edges` holds a digit for each out-edge in plan order, 1 = live, once the step is
-    decided. `live_in` lists the in-edges that lived, for joins that start before all are decided. `in_chord`
-    says that the body of a chord carries this join on. `lane` names what a queued step that was not sent waits
+    decided. `live_in` lists the in-edges that lived, for joins that start before all are decided, and for steps
+    that stay while sources of theirs are done again. `in_chord` says that the body of a chord carries this join
+    on. `lane` names what a queued step that was not sent waits
     for its turn in, `rank` its place there, lower ones first; while it runs or waits it holds `slots` of the
     lane `pool` (orchestrator/core/lanes.py). `agent_id` is the registered agent that works on it while it runs
     or waits; a step that waits for an agent has its demand as `lane`.

@@ -2,20 +2,24 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import Double, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import At, Base, Id, Identifier, Json, Key, Moment, Name
 
 
 class Workspace(Base):
-    """What separates teams: no id of one is seen from another."""
+    """What separates teams: no id of one is seen from another.
+
+    run_retention_days: how long its runs are kept after their end; null: as the settings say.
+    """
 
     __tablename__ = "workspace"
 
     id: Mapped[Key]
     name: Mapped[Name] = mapped_column(unique=True)
     created_at: Mapped[At]
+    run_retention_days: Mapped[float | None] = mapped_column(Double)
 
 
 class ApiKey(Base):

@@ -135,6 +135,13 @@ class Outbound(Protocol):
         """
         ...
 
+    def refusal(self, url: str, seconds: float) -> str | None:
+        """Why nothing is sent to a URL: it is none, its name does not resolve in time, or leads where nothing may.
+
+        None: something would be sent now. What a name leads to may change, so each `send` looks again.
+        """
+        ...
+
     def close(self) -> None: ...
 
 

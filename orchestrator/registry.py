@@ -1,14 +1,18 @@
-"""Names to code: built-in node types and gateway drivers and those of plug-ins, through one loader."""
+"""Names to code: built-in node types, drivers of gateways and buses, and those of plug-ins, through one loader."""
 
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
+from urllib.parse import urlsplit
 
+from models.errors import SettingsError
 from orchestrator.bridge import Gateway, GatewayParts
+from orchestrator.bus import BusParts, EventBus
 from orchestrator.core.nodetype import NodeType
 from orchestrator.ports import NodeHandler, Parts
+from orchestrator.setting_values import BUSES_GROUP
 
 GROUP = "orchestrator.handlers"
 GATEWAYS_GROUP = "orchestrator.gateways"
@@ -17,11 +21,21 @@ BUILT_IN_GATEWAYS = {
     "local": "orchestrator.drivers.gateway_local:LocalGateway",
     "http": "orchestrator.drivers.gateway_http:HttpGateway",
 }
+BUILT_IN_BUSES = {
+    "redis": "orchestrator.drivers.bus_redis:RedisBus",
+    "rediss": "orchestrator.drivers.bus_redis:RedisBus",
+    "redis+socket": "orchestrator.drivers.bus_redis:RedisBus",
+    "nats": "orchestrator.drivers.bus_nats:NatsBus",
+    "amqp": "orchestrator.drivers.bus_rabbitmq:RabbitBus",
+    "amqps": "orchestrator.drivers.bus_rabbitmq:RabbitBus",
+    "memory": "orchestrator.drivers.bus_memory:MemoryBus",
+}
 BUILT_IN = {
     "agent": "orchestrator.handlers.agent:AgentHandler",
     "approval": "orchestrator.handlers.approval:ApprovalHandler",
     "celery": "orchestrator.handlers.celery:CeleryHandler",
     "condition": "orchestrator.handlers.condition:ConditionHandler",
+    "emit": "orchestrator.handlers.emit:EmitHandler",
     "http": "orchestrator.handlers.http:HttpHandler",
     "loop": "orchestrator.handlers.loop:LoopHandler",
     "noop": "orchestrator.handlers.noop:NoopHandler",
@@ -79,3 +93,22 @@ def gateway_kinds() -> tuple[str, ...]:
 def make_gateways(parts: GatewayParts) -> Mapping[str, Gateway]:
     """One driver of each kind for this process."""
     return {kind: driver(parts) for kind, driver in gateway_classes().items()}  # type: ignore[call-arg]
+
+
+def make_bus(parts: BusParts) -> EventBus:
+    """The driver of the event bus at a URL. A plug-in can add a scheme, never replace a built-in one.
+
+    Raises SettingsError where the driver, or a library that it needs, is not installed.
+    """
+    scheme = urlsplit(parts.url).scheme
+    try:
+        if scheme in BUILT_IN_BUSES:
+            return _load(BUILT_IN_BUSES[scheme])(parts)  # type: ignore[no-any-return]
+        for point in entry_points(group=BUSES_GROUP, name=scheme):
+            return point.load()(parts)  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"the event bus at {scheme}:// needs the Python module {error.name!r}, which is not installed; "
+            f"for NATS: pip install 'celery-orchestrator[nats]'"
+        ) from error
+    raise SettingsError(f"there is no driver for an event bus at {scheme}://; install its plug-in, or set another URL")

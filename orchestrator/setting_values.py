@@ -4,11 +4,13 @@ import ipaddress
 import re
 from collections.abc import Callable
 from datetime import datetime
+from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from models.errors import SettingsError
 
+BUSES_GROUP = "orchestrator.buses"  # of entry points, named by the schemes of their URLs
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _HOST = re.compile(r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
@@ -79,6 +81,22 @@ def server(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         for url in text.split(";"):
             _split(url, schemes)
+        return text
+
+    return parse
+
+
+def bus(*schemes: str) -> Callable[[str], str]:
+    """The URL of an event bus, of one that a plug-in has a driver for too; or off."""
+
+    def parse(text: str) -> str:
+        if text.lower() == "off":
+            return "off"
+        own = sorted({point.name for point in entry_points(group=BUSES_GROUP)})
+        try:
+            _split(text, (*schemes, *own))
+        except ValueError as error:
+            raise ValueError(f"write off, or {str(error).removeprefix('write ')}") from error
         return text
 
     return parse

@@ -32,6 +32,7 @@ class Settings:
     database_url: str | None = field(default=None, repr=False)
     broker_url: str | None = field(default=None, repr=False)
     result_backend: str | None = field(default=None, repr=False)
+    event_bus: str | None = field(default=None, repr=False)
     data_dir: Path = Path(".orchestrator")
     secret_key: str | None = field(default=None, repr=False)
     url: str = "http://127.0.0.1:8080"
@@ -88,6 +89,16 @@ class Settings:
         if self.broker_url is None:
             return self._embedded_redis(1)
         return self.broker_url if self.broker_url.startswith("redis") else None
+
+    @property
+    def bus(self) -> str | None:
+        """The event bus's URL: the set one, else the Redis that results or messages go through, else this process's
+        memory. None where it is off.
+        """
+        if self.event_bus is not None:
+            return None if self.event_bus == "off" else self.event_bus
+        known = [(url or "").split(";")[0] for url in (self.results, self.broker)]
+        return next((url for url in known if url.startswith("redis")), "memory://")
 
     @property
     def embedded_socket(self) -> Path:
@@ -189,10 +200,12 @@ def _check(settings: Settings) -> None:
 
 _BROKERS = ("redis", "rediss", "redis+socket", "amqp", "amqps", "pyamqp")
 _RESULTS = ("redis", "rediss", "redis+socket", "db+postgresql", "db+postgresql+psycopg2", "db+sqlite", "rpc")
+_BUSES = ("redis", "rediss", "redis+socket", "nats", "amqp", "amqps", "memory")
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "DATABASE_URL": values.database,
     "BROKER_URL": values.server(*_BROKERS),
     "RESULT_BACKEND": values.server(*_RESULTS),
+    "EVENT_BUS": values.bus(*_BUSES),
     "DATA_DIR": values.directory,
     "SECRET_KEY": values.secret,
     "URL": values.web,
@@ -226,6 +239,8 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "CLOCK_SPEED": values.number(1, 10_000_000),
     "CLOCK_START": values.instant,
 }
-_SECRET = frozenset({"DATABASE_URL", "BROKER_URL", "RESULT_BACKEND", "SECRET_KEY", "API_KEY", "LLM_API_KEY"})
+_SECRET = frozenset(
+    {"DATABASE_URL", "BROKER_URL", "RESULT_BACKEND", "EVENT_BUS", "SECRET_KEY", "API_KEY", "LLM_API_KEY"}
+)
 # Set by the project's own programs and tests, not settings of a deployment.
 _OURS = frozenset({PREFIX + "CRASH_AT"})

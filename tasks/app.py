@@ -4,15 +4,23 @@ import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from orchestrator import logs
-from tasks import kombu_guards, parts, watch
+from tasks import kombu_guards, parts, posts, unacked, watch
 
 # A thread that holds a run's lock must not wait 5 ms (the default) for the interpreter before it commits.
 SWITCH_SECONDS = 0.0005
 
 kombu_guards.install()
+unacked.install()
 app = Celery("orchestrator")
 app.config_from_object("celeryconfig")
 
@@ -37,6 +45,19 @@ def _worker_began(sender: Any, **_: Any) -> None:
         watch.start(app.amqp.queues.consume_from, 1 if kind.endswith("solo") else sender.pool.limit)
 
 
+@worker_process_shutdown.connect
+def _child_ends(**_: Any) -> None:
+    """Told to end, or replaced after so many tasks: what it POSTs would come twice."""
+    watch.finish()
+    posts.finish()
+
+
 @worker_shutting_down.connect
-def _worker_ends(**_: Any) -> None:
+def _worker_is_to_end(**_: Any) -> None:
     watch.stop()
+    posts.stop()
+
+
+@worker_shutdown.connect
+def _worker_ends(**_: Any) -> None:
+    watch.finish()

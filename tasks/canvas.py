@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from celery import Signature, chord, group
+from celery import Celery, Signature, chord
 
 from models.queries import runs
 from models.queries import steps as rows
+from orchestrator.core.batches import SIZE
 from orchestrator.core.effects import (
     Arrange,
+    Deliver,
     Effect,
     Look,
     Message,
@@ -27,8 +29,9 @@ from orchestrator.core.effects import (
     Wave,
 )
 from orchestrator.core.lanes import parse
-from orchestrator.services import concurrency, lanes, sweeps
+from orchestrator.services import batching, concurrency, lanes, sweeps
 from orchestrator.services.deps import Deps
+from tasks.publishing import Outgoing, publish_many
 
 _log = structlog.get_logger(__name__)
 BREAKER_SECONDS = 1.0
@@ -39,22 +42,38 @@ def _signature(task: str, message: Message) -> Signature:
     return Signature(task, args=args, immutable=True, app=_app(), options={"queue": message.queue})
 
 
-def _app() -> object:
+def _app() -> Celery:
     from tasks.app import app
 
     return app
 
 
+def _outgoing(wave: Wave) -> list[Outgoing]:
+    """A message a step, but one for many that are cheap and go to the same queue."""
+    cheap: dict[str, list[Message]] = {}
+    found = []
+    for message in wave.messages:
+        if message.cheap:
+            cheap.setdefault(message.queue, []).append(message)
+        else:
+            args = (message.run_id, message.path, message.no, message.attempt)
+            found.append(Outgoing(task="orchestrator.step", args=args, queue=message.queue))
+    for name, same in cheap.items():
+        for first in range(0, len(same), SIZE):
+            looks = [(message.path, message.no, message.attempt) for message in same[first : first + SIZE]]
+            found.append(Outgoing(task="orchestrator.steps", args=(same[0].run_id, looks), queue=name))
+    return found
+
+
 def publish(wave: Wave) -> None:
     """Send one wave. Raises whatever the transport raises."""
+    if wave.join is None:
+        publish_many(_app(), _outgoing(wave))
+        return
     members = [_signature("orchestrator.step", message) for message in wave.messages]
-    if wave.join is not None:
-        counted = [member.set(ignore_result=False) for member in members]
-        chord(counted, app=_app())(_signature("orchestrator.advance", wave.join))
-    elif len(members) > 1:
-        group(members, app=_app()).apply_async()
-    elif members:
-        members[0].apply_async()
+    chord([member.set(ignore_result=False) for member in members], app=_app())(
+        _signature("orchestrator.advance", wave.join)
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,9 +94,11 @@ class Sender:
                 case Look(message=message):
                     self._told("orchestrator.look", message)
                 case Stop(outbox_id=outbox_id):
-                    self._entry("orchestrator.stop", outbox_id)
+                    self._entry("orchestrator.stop", "control", outbox_id)
                 case Relay(outbox_id=outbox_id):
-                    self._entry("orchestrator.relay", outbox_id)
+                    self._entry("orchestrator.relay", "control", outbox_id)
+                case Deliver(delivery_id=delivery_id, attempt=attempt):
+                    self._entry("orchestrator.deliver", "webhooks", delivery_id, attempt)
                 case Timer():
                     self._timer(effect)
                 case Arrange(key=key):
@@ -90,7 +111,7 @@ class Sender:
             self._unsent(wave)
             return
         try:
-            publish(wave)
+            publish(batching.marked(self.deps, wave))
         except Exception as error:
             self._closed_until = time.monotonic() + BREAKER_SECONDS
             _log.warning("wave not published", steps=len(wave.messages), error=str(error))
@@ -114,15 +135,15 @@ class Sender:
             self._closed_until = time.monotonic() + BREAKER_SECONDS
             _log.warning("message not published", task=task, step=message.path, error=str(error))
 
-    def _entry(self, task: str, outbox_id: int) -> None:
-        """The outbox row stays the truth: what is not published here is by its sweep."""
+    def _entry(self, task: str, queue: str, *ids: str | int) -> None:
+        """The row that is named stays the truth: what is not published here is by its sweep."""
         if time.monotonic() < self._closed_until:
             return
         try:
-            Signature(task, args=(outbox_id,), app=_app(), options={"queue": "control"}).apply_async()
+            Signature(task, args=ids, app=_app(), options={"queue": queue}).apply_async()
         except Exception as error:
             self._closed_until = time.monotonic() + BREAKER_SECONDS
-            _log.warning("outbox entry not published", task=task, entry=outbox_id, error=str(error))
+            _log.warning("entry not published", task=task, entry=ids[0], error=str(error))
 
     def _arrange(self, key: str) -> None:
         try:

@@ -18,6 +18,17 @@ def step(self: Any, run_id: str, path: str, no: int, attempt: int) -> None:
     _carry(Message(run_id=run_id, no=no, path=path, attempt=attempt), self.request.chord is not None)
 
 
+@app.task(name="orchestrator.steps")
+def steps(run_id: str, looks: list[tuple[str, int, int]]) -> None:
+    """Do cheap steps of one run, `[path, number, attempt]` each, that are still to be done."""
+    try:
+        parts.get().carrier.carry_all(
+            [Message(run_id=run_id, no=no, path=path, attempt=attempt) for path, no, attempt in looks]
+        )
+    except Exception:
+        _log.exception("steps not carried", run=run_id, steps=len(looks))
+
+
 @app.task(name="orchestrator.advance")
 def advance(run_id: str, path: str, no: int, attempt: int) -> None:
     """The completion callback, a chord's body: carry on the join that its members decided."""

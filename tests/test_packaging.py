@@ -23,6 +23,7 @@ STARTED = {
     "flower": "[celery, -A, tasks.app, flower",
     "pytest": "[tool:pytest]",
     "psycopg2-binary": "postgresql+psycopg2",
+    "tzdata": "from zoneinfo import ZoneInfo",  # whose zones it has where the system has none
 }
 
 
@@ -75,7 +76,8 @@ def third_party(paths: list[Path]) -> dict[str, set[str]]:
 
 
 def test_every_import_of_the_packages_is_declared() -> None:
-    extras = names(config()["options.extras_require"]["embedded"])
+    given = config()["options.extras_require"]
+    extras = names(given["embedded"]) | names(given["nats"])
     missing = {
         name: sorted(files)
         for name, files in third_party(sources("models", "orchestrator", "tasks", "api")).items()

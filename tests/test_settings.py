@@ -17,6 +17,7 @@ DEFAULTS = {
     "broker_url": None,
     "result_backend": None,
     "data_dir": Path(".orchestrator"),
+    "event_bus": None,
     "secret_key": None,
     "url": "http://127.0.0.1:8080",
     "api_key": None,
@@ -59,6 +60,8 @@ GOOD = [
         "amqp://a:b@one:5672//;amqp://a:b@two:5672//",
         "amqp://a:b@one:5672//;amqp://a:b@two:5672//",
     ),
+    ("EVENT_BUS", "nats://nats:4222/acme", "nats://nats:4222/acme"),
+    ("EVENT_BUS", "OFF", "off"),
     ("DATA_DIR", " /srv/data ", Path("/srv/data")),
     ("DATA_DIR", "~/data", Path.home() / "data"),
     ("URL", "https://flows.example.com/", "https://flows.example.com"),
@@ -93,6 +96,8 @@ BAD = [
     ("BROKER_URL", "redis://[::1/0", "write a URL that begins with redis://"),
     ("RESULT_BACKEND", "cache+memory://", "write a URL that begins with redis://"),
     ("RESULT_BACKEND", "rpc://", "use a Redis URL, or db+postgresql://"),
+    ("EVENT_BUS", "kafka://k", "write off, or a URL that begins with redis://"),
+    ("EVENT_BUS", "redis:/r", "write off, or a URL"),
     ("SECRET_KEY", "short", "write 16 characters at least"),
     ("URL", "127.0.0.1:8080", "begins with http://, https://"),
     ("URL", "http://", "write a URL with a host"),
@@ -144,11 +149,11 @@ def test_bad_values_are_refused_with_a_remedy(name: str, text: str, remedy: str)
     message = str(caught.value)
     assert message.startswith(PREFIX + name)
     assert remedy in message
-    secret = name in ("DATABASE_URL", "BROKER_URL", "RESULT_BACKEND", "SECRET_KEY")
+    secret = name in ("DATABASE_URL", "BROKER_URL", "RESULT_BACKEND", "EVENT_BUS", "SECRET_KEY")
     assert secret or name in ("LEASE_SECOND", "COLOUR") or text in message or repr(text) in message
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "BROKER_URL", "RESULT_BACKEND", "SECRET_KEY"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "BROKER_URL", "RESULT_BACKEND", "EVENT_BUS", "SECRET_KEY"])
 def test_a_refused_secret_is_not_shown(name: str) -> None:
     with pytest.raises(SettingsError, match="hidden") as caught:
         given(**{name: "x:hunter2:y"[:12]})
@@ -233,3 +238,25 @@ def test_every_setting_can_be_given() -> None:
         with pytest.raises(SettingsError, match=f"{PREFIX}{field.name.upper()}X is no setting"):
             given(**{field.name.upper() + "X": "1"})
         assert given(**{field.name.upper(): ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("broker", "results", "own", "bus"),
+    [
+        ("redis://b/0", "redis://r/1", None, "redis://r/1"),
+        ("redis://b/0;redis://c/0", None, None, "redis://b/0"),
+        ("redis://b/0", "db+postgresql://d/o", None, "redis://b/0"),
+        ("amqp://q", "rediss://r/1", None, "rediss://r/1"),
+        ("amqp://q", None, None, "memory://"),
+        ("redis://b/0", None, "amqp://q", "amqp://q"),
+        ("redis://b/0", None, "off", None),
+    ],
+)
+def test_the_event_bus_is_the_redis_that_is_there(
+    broker: str, results: str | None, own: str | None, bus: str | None
+) -> None:
+    assert Settings(broker_url=broker, result_backend=results, event_bus=own).bus == bus
+
+
+def test_the_embedded_event_bus_is_the_embedded_redis() -> None:
+    assert Settings().bus == Settings().results

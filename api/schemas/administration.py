@@ -4,7 +4,7 @@ from marshmallow import fields
 from marshmallow.validate import Length, OneOf, Regexp
 
 from api.schemas.common import listed, moment
-from api.schemas.fields import Body, Integer, Text
+from api.schemas.fields import Body, Integer, Number, Text
 from orchestrator.services.actors import SCOPES
 
 
@@ -51,9 +51,16 @@ class WorkspaceBody(Body):
     )
 
 
+class WorkspacePatch(Body):
+    """What is to be different."""
+
+    run_retention_days = Number(low=0.001, high=100_000, allow_none=True)
+
+
 class Workspace(Body):
     id = fields.String(required=True)
     name = fields.String(required=True)
+    run_retention_days = fields.Float(required=True, allow_none=True)
     created_at = moment()
 
 

@@ -5,16 +5,22 @@ from alembic import context
 from models import (
     agent,
     approval,
+    audit,
     branch,
+    compensation,
     event,
     gateway,
+    hook,
     operation,
     outbox,
     price,
+    retention,
     run,
+    schedule,
     signal,
     slots,
     step,
+    webhook,
     workflow,
     workspace,
 )
@@ -22,8 +28,8 @@ from models.base import Base
 
 # Named so that every table is in the metadata that a new revision is compared with.
 TABLES = (
-    *(agent, approval, branch, event, gateway, operation, outbox, price),
-    *(run, signal, slots, step, workflow, workspace),
+    *(agent, approval, audit, branch, compensation, event, gateway, hook, operation, outbox, price),
+    *(retention, run, schedule, signal, slots, step, webhook, workflow, workspace),
 )
 
 context.configure(

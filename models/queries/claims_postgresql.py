@@ -1,4 +1,4 @@
-"""The round that every step has, as a statement of its own: one queued step starts, no edge is decided.
+"""The round that every step has, as a statement of its own: queued steps start, no edge is decided.
 
 It does what the statement of `transitions_postgresql` does for such a round, at under half of the database's
 time, most of which goes into setting up parts that a claim leaves empty (benchmarks/README.md).
@@ -8,84 +8,102 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from models.moves import AttemptChange, Moved, Transition, Transitioned
-from models.queries.prepared import Prepared
+from models.moves import AttemptChange, Move, Moved, Transition, Transitioned
+from models.queries import steps
+from models.queries.prepared import Prepared, array
 from models.states import StepStatus
 
 CLAIM = Prepared(
     "claim",
-    ("uuid", "text[]", "bool", "bigint", "int", "float", "float", "text", "bigint", "text[]"),
-    """
+    ("uuid", "text[]", "bool", "bigint[]", "int[]", "float", "float[]", "text", "bigint[]", "text[]", "bigint[]"),
+    f"""
 WITH r AS MATERIALIZED (
-  SELECT id, seq, open_steps, status, stopping, error IS NOT NULL AS failed, clock_timestamp() AS now
+  SELECT id, seq, open_steps, status, stopping, error IS NOT NULL AS failed, clock_timestamp() AS now,
+    greatest(xid, pg_current_xact_id()::text::bigint) AS xid
   FROM run WHERE id = $1 AND status = ANY ($2) AND (NOT $3 OR stopping IS NULL) FOR UPDATE
+), m AS MATERIALIZED (
+  SELECT r.id AS run_id, m.* FROM r, unnest($4, $5, $7, $9) AS m(no, fence, timeout, reserved)
 ), s AS (
   UPDATE step SET
     status = 'running', attempt = step.attempt + 1, waiting_for = NULL, sent_at = NULL,
     started_at = coalesce(step.started_at, r.now), finished_at = NULL,
-    lease_until = r.now + make_interval(secs => $6), timeout_at = r.now + make_interval(secs => $7),
+    lease_until = r.now + make_interval(secs => $6), timeout_at = r.now + make_interval(secs => m.timeout),
     due_at = NULL, agent_id = NULL
-  FROM r WHERE step.run_id = $1 AND step.no = $4 AND step.attempt = $5 AND step.status = ANY ($10)
-  RETURNING step.run_id, r.now, r.seq, step.no, step.path, step.attempt, step.tries, step.losses, step.live_in,
-    step.idempotency_key, step.override
+  FROM m, r
+  WHERE step.run_id = m.run_id AND step.no = m.no AND step.attempt = m.fence AND step.status = ANY ($10)
+  RETURNING step.run_id, r.now, r.seq, r.xid, step.no, step.path, step.attempt, step.tries, step.losses, step.live_in,
+    step.idempotency_key, step.override, m.reserved
 ), begun AS (
   INSERT INTO attempt (run_id, no, number, status, worker, claimed_at, begun_at, cost_microcents,
     reserved_microcents)
-  SELECT run_id, no, attempt, 'running', $8, now, now, 0, $9 FROM s
+  SELECT run_id, no, attempt, 'running', $8, now, now, 0, reserved FROM s
 ), logged AS (
-  INSERT INTO event (run_id, seq, type, step, at, data)
-  SELECT run_id, seq + 1, 'step.started', path, now,
-    format('{"attempt":%s,"tries":%s,"losses":%s}', attempt, tries, losses) FROM s
+  INSERT INTO event (run_id, seq, type, step, at, data, xid)
+  SELECT run_id, seq + row_number() OVER (ORDER BY no), 'step.started', path, now,
+    format('{{"attempt":%s,"tries":%s,"losses":%s}}', attempt, tries, losses), xid FROM s
 ), u AS (
-  UPDATE run SET seq = s.seq + 1 FROM s WHERE run.id = $1
+  UPDATE run SET seq = r.seq + (SELECT count(*) FROM s), xid = r.xid FROM r
+  WHERE run.id = r.id AND EXISTS (SELECT FROM s)
+), wanted AS MATERIALIZED (
+  SELECT r.id AS run_id, unnest($11) AS no FROM r WHERE EXISTS (SELECT FROM s)
+), stored(no, status, attempt, out_edges, passed, output, error) AS (
+  SELECT {steps.COLUMNS}, {steps.OUTPUTS} {steps.ROWS}
 )
-SELECT r.open_steps, r.status, r.stopping, r.failed,
-  s.no, s.path, s.attempt, s.tries, s.losses, s.live_in, s.idempotency_key, s.override
-FROM r LEFT JOIN s ON true
-""",
+SELECT r.open_steps, r.status, r.stopping, r.failed, y.* FROM r LEFT JOIN (
+  SELECT 's' AS kind, no, path, attempt, tries, losses, live_in, idempotency_key, override FROM s
+  UNION ALL
+  SELECT 'w', no, status, attempt, NULL, NULL, out_edges, passed, output FROM stored WHERE error IS NULL
+) y ON true ORDER BY y.kind, y.no
+""",  # noqa: S608 - columns, written once, are put in
 )
 
 
 def fits(transition: Transition) -> bool:
-    """Whether a round is nothing but one claim."""
-    if len(transition.moves) != 1 or transition.decisions or transition.extras:
+    """Whether a round is nothing but claims under one lease, and in the order of the steps' numbers."""
+    if not transition.moves or transition.decisions or transition.extras:
         return False
-    move = transition.moves[0]
+    if transition.error is not None or transition.stopping is not None or transition.unless_last:
+        return False
+    first, numbers = transition.moves[0], [move.no for move in transition.moves]
+    alike = all((move.lease, move.worker) == (first.lease, first.worker) for move in transition.moves)
+    return alike and all(_claims(move) for move in transition.moves) and numbers == sorted(numbers)
+
+
+def _claims(move: Move) -> bool:
     return (
         move.change is AttemptChange.START
         and move.sources == (StepStatus.QUEUED,)
         and (move.to, move.event, move.bump) == (StepStatus.RUNNING, "step.started", 1)
         and not (move.more or move.actor or move.tries)
         and move.losses is None
-        and transition.error is None
-        and transition.stopping is None
     )
 
 
 def apply(session: Session, transition: Transition) -> Transitioned | None:
     """Carry it out; see `models.queries.transitions.apply`."""
-    move = transition.moves[0]
+    moves = transition.moves
     rows = CLAIM.rows(
         session,
         (
             transition.run_id,
             list(transition.while_),
             transition.unless_stopping,
-            move.no,
-            move.fence,
-            move.lease,
-            move.timeout,
-            move.worker,
-            0 if move.result is None else move.result.reserved,
-            list(move.sources),  # a parameter: a constant would let the plan read the index of queued steps
+            array(move.no for move in moves),
+            array(move.fence for move in moves),
+            moves[0].lease,
+            array(move.timeout for move in moves),
+            moves[0].worker,
+            array(0 if move.result is None else move.result.reserved for move in moves),
+            list(moves[0].sources),  # a parameter: a constant would let the plan read the index of queued steps
+            array(transition.wanted),
         ),
     )
-    return _result(rows[0]) if rows else None
+    return _result(rows) if rows else None
 
 
-def _result(row: tuple[Any, ...]) -> Transitioned:
-    open_steps, status, stopping, failed, no, path, attempt, tries, losses, live_in, key, override = row
-    moved = () if no is None else (
+def _result(rows: list[tuple[Any, ...]]) -> Transitioned:
+    open_steps, status, stopping, failed = rows[0][:4]
+    moved = tuple(
         Moved(
             no=no,
             path=path,
@@ -96,8 +114,15 @@ def _result(row: tuple[Any, ...]) -> Transitioned:
             live_in=live_in,
             idempotency_key=key,
             override=override,
-        ),
-    )  # fmt: skip
+        )
+        for kind, no, path, attempt, tries, losses, live_in, key, override in (row[4:] for row in rows)
+        if kind == "s"
+    )
+    stored = tuple(
+        (no, status_, attempt, out_edges, passed, output, None)
+        for kind, no, status_, attempt, _, _, out_edges, passed, output in (row[4:] for row in rows)
+        if kind == "w"
+    )
     return Transitioned(
         moved=moved,
         targets=(),
@@ -105,4 +130,5 @@ def _result(row: tuple[Any, ...]) -> Transitioned:
         run_status=status,
         stopping=stopping,
         failed=failed,
+        stored=stored,
     )

@@ -165,16 +165,14 @@ def sent(session: Session, workspace_id: str, queue: str, most: int) -> int:
     return int(session.execute(text(_SENT), values).scalar_one())
 
 
-def announce(session: Session, process: str, queues: Collection[str], slots: int) -> None:
-    """Note that a process consumes queues, `slots` messages at once."""
-    at = now(session)
+def announce(
+    session: Session, process: str, queues: Collection[str], slots: int, cheap: Collection[str] = ()
+) -> None:
+    """Note that a process consumes queues, `slots` messages at once, and which node types it found to be cheap."""
+    values = {"slots": slots, "seen_at": now(session), "cheap": sorted(cheap) or None}
     for queue in sorted(queues):
-        row = insert(session, Consumer).values(process=process, queue=queue, slots=slots, seen_at=at)
-        session.execute(
-            row.on_conflict_do_update(
-                index_elements=["process", "queue"], set_={"slots": slots, "seen_at": at}
-            )
-        )
+        row = insert(session, Consumer).values(process=process, queue=queue, **values)
+        session.execute(row.on_conflict_do_update(index_elements=["process", "queue"], set_=values))
 
 
 def withdraw(session: Session, process: str) -> None:
@@ -193,6 +191,12 @@ def consumers(session: Session, queue: str, within: float) -> int:
         Consumer.queue == queue, Consumer.seen_at > _ago(session, within)
     )
     return int(session.execute(query).scalar_one())
+
+
+def cheap_types(session: Session, within: float) -> frozenset[str]:
+    """The node types that processes seen within so many seconds found to be cheap."""
+    query = select(Consumer.cheap).where(Consumer.cheap.is_not(None), Consumer.seen_at > _ago(session, within))
+    return frozenset(name for (names,) in session.execute(query.distinct()) for name in names)
 
 
 def _ago(session: Session, seconds: float) -> datetime:

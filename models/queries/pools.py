@@ -43,7 +43,8 @@ def put(session: Session, workspace_id: str, name: str, size: int) -> Pool:
 
 def find(session: Session, workspace_id: str, name: str) -> Pool | None:
     """A pool by name."""
-    return session.scalars(select(Pool).where(Pool.workspace_id == workspace_id, Pool.name == name)).first()
+    query = select(Pool).where(Pool.workspace_id == workspace_id, Pool.name == name)
+    return session.scalars(query.execution_options(populate_existing=True)).first()
 
 
 def page(session: Session, workspace_id: str, *, after: str | None, limit: int) -> Sequence[Pool]:

@@ -1,5 +1,6 @@
 """Statements that PostgreSQL plans once a connection."""
 
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -30,3 +31,8 @@ class Prepared:
         cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE name = %s", (self.name,))
         if cursor.fetchone()[0] == 0:
             cursor.execute(f"PREPARE {self.name} ({', '.join(self.types)}) AS {self.text}")
+
+
+def array(values: Iterable[object]) -> str:
+    """Numbers, truth values and None as an array's text, which is parsed faster than a list of expressions."""
+    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"

@@ -27,6 +27,7 @@ class Row:
     out_edges: str | None
     undecided: int
     live: int
+    live_in: str | None
     idempotency_key: str | None
 
 

@@ -15,7 +15,7 @@ from models.step import Attempt, Step
 from models.workflow import Workflow, WorkflowVersion
 
 # Ids hold the creating process's clock, `created_at` the database's: an id narrows a filter by time this far.
-_CLOCKS_DIFFER = timedelta(hours=1)
+CLOCKS_DIFFER = timedelta(hours=1)
 Rows = TypeVar("Rows", bound=Select[Any])
 
 
@@ -76,10 +76,10 @@ def narrowed(query: Rows, workspace_id: str, wanted: RunFilter) -> Rows:
         )
         query = query.where(Run.id.in_(labelled))
     if wanted.created_after is not None:
-        earliest = _first_id(wanted.created_after - _CLOCKS_DIFFER)
+        earliest = first_id(wanted.created_after - CLOCKS_DIFFER)
         query = query.where(Run.created_at > wanted.created_after, Run.id >= earliest)
     if wanted.created_before is not None:
-        latest = _first_id(wanted.created_before + _CLOCKS_DIFFER)
+        latest = first_id(wanted.created_before + CLOCKS_DIFFER)
         query = query.where(Run.created_at < wanted.created_before, Run.id < latest)
     return query
 
@@ -87,7 +87,8 @@ def narrowed(query: Rows, workspace_id: str, wanted: RunFilter) -> Rows:
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
-def _first_id(at: datetime) -> str:
+def first_id(at: datetime) -> str:
+    """The lowest id of a moment."""
     digits = f"{max(0, int(at.timestamp() * 1000)):012x}"
     return f"{digits[:8]}-{digits[8:12]}-7000-8000-000000000000"
 
@@ -188,9 +189,9 @@ def events(
     return session.scalars(query).all()
 
 
-def heads(session: Session, run_ids: Collection[str]) -> Sequence[Row[str, int, str]]:
-    """Id, last event's number and status of each of these runs."""
-    return session.execute(select(Run.id, Run.seq, Run.status).where(Run.id.in_(sorted(run_ids)))).all()
+def workspace(session: Session, run_id: str) -> str | None:
+    """The workspace of a run; None where there is no such run."""
+    return session.execute(select(Run.workspace_id).where(Run.id == run_id)).scalar_one_or_none()
 
 
 def head(session: Session, workspace_id: str, run_id: str) -> Row[str, int, str] | None:

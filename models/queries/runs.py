@@ -3,49 +3,41 @@
 Lock order of every transaction that writes: run → steps by number → budget. No transaction locks two runs.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, func, insert, literal, null, select, update
+from sqlalchemy import CursorResult, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from models.base import Json
 from models.event import Event
+from models.queries import runs_postgresql, runs_sqlite
 from models.queries.dialect import as_id
 from models.run import Budget, Run, RunData, RunLabel
-from models.states import RUN_TERMINAL, RunStatus, run_sources
+from models.run_moves import NewRun, RunMove
+from models.states import RunStatus
 from models.step import Step
-from models.workflow import Workflow
 
 
 def now(session: Session) -> Any:
     """The database's clock as an SQL expression."""
-    return func.db_now() if session.get_bind().dialect.name == "sqlite" else func.clock_timestamp()
+    return func.db_now() if _is_sqlite(session) else func.clock_timestamp()
 
 
-def insert_run(
-    session: Session,
-    run: dict[str, Any],
-    data: dict[str, Any],
-    labels: dict[str, str],
-    budget: dict[str, Any] | None,
-) -> None:
-    """Insert a run, pending, with its data, labels and budget."""
-    at = now(session)
-    session.execute(insert(Run).values(**run, created_at=at))
-    session.execute(insert(RunData).values(run_id=run["id"], labels=labels, **data))
-    if labels:
+def create(session: Session, new: NewRun) -> None:
+    """Write a run with its data, labels, budget, first events and steps."""
+    write = runs_sqlite.create if _is_sqlite(session) else runs_postgresql.create
+    write(session, new)
+    if new.labels:
         rows = [
-            {"run_id": run["id"], "workspace_id": run["workspace_id"], "key": key, "value": value}
-            for key, value in labels.items()
+            {"run_id": new.id, "workspace_id": new.workspace_id, "key": key, "value": value}
+            for key, value in new.labels.items()
         ]
         session.execute(insert(RunLabel), rows)
-    if budget is not None:
-        session.execute(
-            insert(Budget).values(run_id=run["id"], spent_microcents=0, reserved_microcents=0, **budget)
-        )
+    if new.budget is not None:
+        session.execute(insert(Budget).values(run_id=new.id, spent_microcents=0, reserved_microcents=0, **new.budget))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,29 +68,28 @@ class RunInfo:
 
 def info(session: Session, run_id: str) -> RunInfo | None:
     """What never changes of a run, None when there is none."""
-    row = session.execute(
-        select(
-            Run.id,
-            Run.workspace_id,
-            Workflow.name.label("workflow"),
-            Run.version_id,
-            Run.has_budget,
-            Run.priority,
-            RunData.inputs,
-            RunData.overrides,
-            Run.concurrency_key,
-            Run.parent_run_id,
-            Run.parent_step,
-            Run.parent_attempt,
-            Run.detached,
-            Run.depth,
-            Run.budget_run_id,
-        )
-        .join(Workflow, Workflow.id == Run.workflow_id)
-        .join(RunData, RunData.run_id == Run.id)
-        .where(Run.id == run_id)
-    ).one_or_none()
-    return None if row is None else RunInfo(**row._mapping)
+    row = (runs_sqlite.info if _is_sqlite(session) else runs_postgresql.info)(session, run_id)
+    if row is None:
+        return None
+    id_, workspace_id, workflow, version_id, has_budget, priority, inputs, overrides, key, *link = row
+    parent_run_id, parent_step, parent_attempt, detached, depth, budget_run_id = link
+    return RunInfo(
+        id=id_,
+        workspace_id=workspace_id,
+        workflow=workflow,
+        version_id=version_id,
+        has_budget=bool(has_budget),
+        priority=priority,
+        inputs=json.loads(inputs),
+        overrides=None if overrides is None else json.loads(overrides),
+        concurrency_key=key,
+        parent_run_id=parent_run_id,
+        parent_step=parent_step,
+        parent_attempt=parent_attempt,
+        detached=bool(detached),
+        depth=depth,
+        budget_run_id=budget_run_id,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,21 +106,19 @@ class RunState:
 
 def lock(session: Session, run_id: str, workspace_id: str | None = None) -> RunState | None:
     """Lock a run's row and read it; None when it is not there, or not in the workspace."""
-    query = select(Run.status, Run.stopping, Run.open_steps, Run.error, Run.seq, Run.timeout_at).where(
-        Run.id == as_id(run_id)
-    )
-    if workspace_id is not None:
-        query = query.where(Run.workspace_id == workspace_id)
-    row = session.execute(query.with_for_update()).one_or_none()
+    place = as_id(run_id)
+    read = runs_sqlite.lock if _is_sqlite(session) else runs_postgresql.lock
+    row = None if place is None else read(session, place, workspace_id)
     if row is None:
         return None
+    status, stopping, open_steps, error, seq_, timeout_at = row
     return RunState(
-        status=RunStatus(row.status),
-        stopping=row.stopping,
-        open_steps=row.open_steps,
-        error=row.error,
-        seq=row.seq,
-        timeout_at=row.timeout_at,
+        status=RunStatus(status),
+        stopping=stopping,
+        open_steps=open_steps,
+        error=None if error is None else json.loads(error),
+        seq=seq_,
+        timeout_at=timeout_at,
     )
 
 
@@ -148,34 +137,28 @@ def move(
 
     `error` is kept if the run has none yet; `outputs` are written where given.
     """
-    at = now(session)
-    values: dict[str, Any] = {"status": to.value, "seq": Run.seq + 1}
-    if to is RunStatus.RUNNING:
-        values["started_at"] = func.coalesce(Run.started_at, at)
-        values["finished_at"] = None
-    if to is RunStatus.COMPENSATING:
-        values["stopping"] = null()  # nothing of it is being stopped any more
-        values["finished_at"] = None
-    if to in RUN_TERMINAL:
-        values["finished_at"] = at
-    if error is not None:
-        values["error"] = func.coalesce(Run.error, literal(error, Json))
-    sources = [source.value for source in run_sources(to)]
-    row = session.execute(
-        update(Run).where(Run.id == run_id, Run.status.in_(sources)).values(**values).returning(Run.seq)
-    ).one_or_none()
-    if row is None:
+    if not _move(
+        session,
+        RunMove(run_id=run_id, to=to, event=event, data=data or {}, actor=actor, error=error, outputs=outputs),
+    ):
         return False
-    append(session, run_id, row.seq, event, data or {}, actor=actor)
     if to is RunStatus.PAUSED:  # what is held waits for the resume, and is in nobody's way
         session.execute(
             update(Step)
             .where(Step.run_id == run_id, Step.status == "queued", Step.lane.is_not(None))
             .values(lane=None)
         )
-    if outputs is not None:
-        session.execute(update(RunData).where(RunData.run_id == run_id).values(outputs=outputs))
     return True
+
+
+def succeed(session: Session, run_id: str, event: str, outputs: Any = None) -> bool:
+    """The same to success, of a run that has no error and is not being stopped; False of any other."""
+    wanted = RunMove(run_id=run_id, to=RunStatus.SUCCESS, event=event, outputs=outputs, unless_failed=True)
+    return _move(session, wanted)
+
+
+def _move(session: Session, wanted: RunMove) -> bool:
+    return (runs_sqlite.move if _is_sqlite(session) else runs_postgresql.move)(session, wanted)
 
 
 def note(
@@ -188,28 +171,12 @@ def note(
     step: str | None = None,
 ) -> None:
     """Write an event that moves nothing; the run's row is locked by the numbering."""
-    seq = session.execute(
-        update(Run).where(Run.id == run_id).values(seq=Run.seq + 1).returning(Run.seq)
-    ).scalar_one()
-    append(session, run_id, seq, event, data, actor=actor, step=step)
+    write = runs_sqlite.note if _is_sqlite(session) else runs_postgresql.note
+    write(session, run_id, event, data, actor, step)
 
 
-def append(
-    session: Session,
-    run_id: str,
-    seq: int,
-    event: str,
-    data: dict[str, Any],
-    *,
-    actor: str | None = None,
-    step: str | None = None,
-) -> None:
-    """Append one event under a number that the caller took from the run's row."""
-    session.execute(
-        insert(Event).values(
-            run_id=run_id, seq=seq, type=event, step=step, at=now(session), actor=actor, data=data
-        )
-    )
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
 
 
 def is_being_stopped(session: Session, run_id: str) -> bool:

@@ -1,7 +1,7 @@
 """Reads of steps and their attempts, and the few writes that are no move."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,23 +42,26 @@ def numbers(passed: str | None) -> tuple[int, ...] | None:
 # The keys are joined as rows of their own: PostgreSQL would read all steps of a run that it takes for small.
 _STORED = """
 WITH wanted AS MATERIALIZED (SELECT {run} AS run_id, {no} AS no {given})
-SELECT step.no, CASE
+SELECT {columns}, {outputs} {rows}
+"""
+COLUMNS = """step.no, CASE
     WHEN step.status IN ('failed', 'compensating', 'compensated') AND attempt.status = 'success' THEN 'success'
     WHEN step.status IN ('compensating', 'compensated') AND attempt.error IS NULL THEN 'skipped'
     WHEN step.status IN ('compensating', 'compensated') THEN 'failed'
-    ELSE step.status END, step.attempt, step.out_edges, attempt.passed, {outputs} FROM wanted
+    ELSE step.status END, step.attempt, step.out_edges, attempt.passed"""
+ROWS = """FROM wanted
 JOIN step ON step.run_id = wanted.run_id AND step.no = wanted.no
-LEFT JOIN attempt ON attempt.run_id = step.run_id AND attempt.no = step.no AND attempt.number = step.attempt
-"""
-_OUTPUTS, _NO_OUTPUTS = "attempt.output, attempt.error", "NULL, NULL"
-_POSTGRESQL = {"run": "$1", "no": "unnest($2)", "given": ""}
-_SQLITE = {"run": "?", "no": "value", "given": "FROM json_each(?)"}
+LEFT JOIN attempt ON attempt.run_id = step.run_id AND attempt.no = step.no AND attempt.number = step.attempt"""
+OUTPUTS, _NO_OUTPUTS = "attempt.output, attempt.error", "NULL, NULL"
+_BOTH = {"columns": COLUMNS, "rows": ROWS}
+_POSTGRESQL = _BOTH | {"run": "$1", "no": "unnest($2)", "given": ""}
+_SQLITE = _BOTH | {"run": "?", "no": "value", "given": "FROM json_each(?)"}
 PREPARED = {
-    True: Prepared("stored", ("uuid", "bigint[]"), _STORED.format(outputs=_OUTPUTS, **_POSTGRESQL)),
+    True: Prepared("stored", ("uuid", "bigint[]"), _STORED.format(outputs=OUTPUTS, **_POSTGRESQL)),
     False: Prepared("standing", ("uuid", "bigint[]"), _STORED.format(outputs=_NO_OUTPUTS, **_POSTGRESQL)),
 }
 _PLAIN = {
-    True: _STORED.format(outputs=_OUTPUTS, **_SQLITE),
+    True: _STORED.format(outputs=OUTPUTS, **_SQLITE),
     False: _STORED.format(outputs=_NO_OUTPUTS, **_SQLITE),
 }
 
@@ -71,6 +74,11 @@ def stored(session: Session, run_id: str, nos: Collection[int], *, outputs: bool
         rows = cursor.fetchall()
     else:
         rows = PREPARED[outputs].rows(session, (run_id, sorted(nos)))
+    return read(rows)
+
+
+def read(rows: Iterable[tuple[Any, ...]]) -> list[Stored]:
+    """Rows of COLUMNS and OUTPUTS as the driver gives them."""
     return [
         Stored(
             no=no,
@@ -156,7 +164,7 @@ _INSERT_SQLITE = _INSERT.format(
 
 
 def insert_all(session: Session, run_id: str, rows: str) -> None:
-    """Insert a run's steps, all pending; `rows` is JSON text of `[{no, path, undecided, queue}]`."""
+    """Insert steps of a run, all pending; `rows` is JSON text of `[{no, path, undecided, queue}]`."""
     statement = _INSERT_SQLITE if session.get_bind().dialect.name == "sqlite" else _INSERT_POSTGRESQL
     session.execute(text(statement), {"run": run_id, "rows": rows})
 
@@ -172,6 +180,12 @@ def given(session: Session, run_id: str, no: int) -> tuple[str | None, Any]:
         .where(Step.run_id == run_id, Step.no == no)
     ).one()
     return row.live_in, row.resolved
+
+
+def set_live_in(session: Session, run_id: str, live_in: Mapping[int, str]) -> None:
+    """Write which in-edges the inputs of steps are made of, by number."""
+    for no, places in sorted(live_in.items()):
+        session.execute(update(Step).where(Step.run_id == run_id, Step.no == no).values(live_in=places))
 
 
 def unsend(session: Session, run_id: str, nos: Collection[int]) -> None:

@@ -51,11 +51,14 @@ def _all(session: Session, query: Select[*tuple[Any, ...]]) -> list[DueStep]:
     return [DueStep(**row._mapping) for row in session.execute(query)]
 
 
+_NOW_SQLITE = text("SELECT db_now()")
+_NOW_POSTGRESQL = text("SELECT extract(epoch FROM clock_timestamp())")
+
+
 def clock(session: Session) -> float:
     """The database's now, in seconds since 1970."""
-    if session.get_bind().dialect.name == "sqlite":
-        return float(session.execute(select(func.db_now())).scalar_one())
-    return float(session.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    return float(session.execute(_NOW_SQLITE if is_sqlite else _NOW_POSTGRESQL).scalar_one())
 
 
 def moment(session: Session) -> datetime:

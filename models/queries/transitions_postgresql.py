@@ -10,14 +10,15 @@ from sqlalchemy.orm import Session
 
 from models.base import dump_json
 from models.moves import Decision, ExtraEvent, Move, Moved, Target, Transition, Transitioned
-from models.queries import claims_postgresql
+from models.queries import claims_postgresql, completions_postgresql
 from models.queries.prepared import Prepared
 from models.states import StepStatus
 
 _TEXT = """
 WITH r AS MATERIALIZED (
-  SELECT id, seq, open_steps, status, stopping, error IS NOT NULL AS failed, clock_timestamp() AS now
-  FROM run WHERE id = $1 AND status = ANY ($2) AND (NOT $3 OR stopping IS NULL) AND (NOT $9 OR open_steps > 1)
+  SELECT id, seq, open_steps, status, stopping, error IS NOT NULL AS failed, clock_timestamp() AS now,
+    greatest(xid, pg_current_xact_id()::text::bigint) AS xid
+  FROM run WHERE id = $1 AND status = ANY ($2) AND (NOT $3 OR stopping IS NULL) AND open_steps > $9
   FOR UPDATE
 ), m AS MATERIALIZED (
   SELECT r.id AS run_id, r.now, r.status AS run_status, m.* FROM r, json_to_recordset($4) AS m(
@@ -98,7 +99,7 @@ WITH r AS MATERIALIZED (
                  ELSE step.sends END
   FROM d WHERE step.run_id = d.run_id AND step.no = d.target
   RETURNING step.no, step.path, step.attempt, step.tries, step.losses, step.queue, step.in_chord, step.live_in,
-    CASE WHEN step.status = 'queued' AND {ready_now} AND NOT {ready_then} THEN 'queued'
+    CASE WHEN step.status = 'queued' AND step.queued_at = d.now AND {ready_now} AND NOT {ready_then} THEN 'queued'
          WHEN step.status <> 'pending' THEN NULL
          WHEN {ready_now} THEN CASE WHEN NOT {ready_then} THEN 'inline' END
          WHEN {dead_now} THEN 'dead' END AS verdict
@@ -115,11 +116,12 @@ WITH r AS MATERIALIZED (
     format('{{"attempt":%s,"tries":%s,"losses":%s%s}}', t.attempt, t.tries, t.losses,
       ',"live_in":"' || t.live_in || '"') FROM t WHERE verdict = 'queued'
 ), logged AS (
-  INSERT INTO event (run_id, seq, type, step, at, actor, data)
-  SELECT r.id, r.seq + row_number() OVER (ORDER BY x.part, x.ord), x.type, x.path, r.now, x.actor, x.data FROM r, x
+  INSERT INTO event (run_id, seq, type, step, at, actor, data, xid)
+  SELECT r.id, r.seq + row_number() OVER (ORDER BY x.part, x.ord), x.type, x.path, r.now, x.actor, x.data, r.xid
+  FROM r, x
 ), u AS (
   UPDATE run SET
-    seq = r.seq + (SELECT count(*) FROM x),
+    seq = r.seq + (SELECT count(*) FROM x), xid = r.xid,
     open_steps = r.open_steps + (SELECT coalesce(sum(opened), 0) FROM s),
     cost_microcents = run.cost_microcents + (SELECT coalesce(sum(cost), 0) FROM s),
     error = CASE WHEN EXISTS (SELECT FROM s) THEN coalesce(run.error, $7) ELSE run.error END,
@@ -144,18 +146,20 @@ FROM r LEFT JOIN u ON true LEFT JOIN (
     dead_now="(CASE WHEN d.need IS NULL THEN step.undecided = 0 AND step.live = 0 "
     "ELSE step.live + step.undecided < d.need END)",
 )
-TRANSITION = Prepared("transition", ("uuid", "text[]", "bool", "json", "json", "json", "text", "text", "bool"), _TEXT)
+TRANSITION = Prepared("transition", ("uuid", "text[]", "bool", "json", "json", "json", "text", "text", "int"), _TEXT)
 
 
 def apply(session: Session, transition: Transition) -> Transitioned | None:
     """See `models.queries.transitions.apply`."""
     if claims_postgresql.fits(transition):
         return claims_postgresql.apply(session, transition)
+    if transition.completions:
+        return completions_postgresql.apply(session, transition)
     return whole(session, transition)
 
 
 def whole(session: Session, transition: Transition) -> Transitioned | None:
-    """Carry out any round, a claim too."""
+    """Carry out any round that claims no target, a claim or a completion too."""
     rows = TRANSITION.rows(session, _parameters(transition))
     return _result(rows) if rows else None
 
@@ -170,7 +174,7 @@ def _parameters(transition: Transition) -> tuple[Any, ...]:
         dump_json([_extra(ord_, extra) for ord_, extra in enumerate(transition.extras)]),
         None if transition.error is None else dump_json(transition.error),
         transition.stopping,
-        transition.unless_last,
+        len(transition.moves) if transition.unless_last else -1,
     )
 
 

@@ -19,6 +19,7 @@ from models.moves import (
     Moved,
     OnReady,
     Target,
+    Terms,
     Transition,
     Transitioned,
     verdict,
@@ -28,7 +29,7 @@ from models.states import STARTING, StepStatus
 _RUN = """
 SELECT seq, open_steps, status, stopping, error, db_now() FROM run
 WHERE id = ? AND status IN (SELECT value FROM json_each(?)) AND (NOT ? OR stopping IS NULL)
-  AND (NOT ? OR open_steps > 1)
+  AND open_steps > ?
 """
 _MOVE = """
 UPDATE step SET
@@ -57,6 +58,10 @@ INSERT INTO attempt (run_id, no, number, status, worker, claimed_at, begun_at, f
 VALUES (:run, :no, :number, :status, :worker, :now, :now, CASE WHEN :whole THEN :now END, :output, :passed,
   :resolved, :input_digest, :error, :agent, :model, :tokens_in, :tokens_out, :cost, :reserved)
 """
+_BEGIN_TARGET = """
+INSERT INTO attempt (run_id, no, number, status, worker, claimed_at, begun_at, cost_microcents, reserved_microcents)
+SELECT ?, ?, attempt, 'running', ?, ?, ?, 0, 0 FROM step WHERE run_id = ? AND no = ?
+"""
 _END = """
 UPDATE attempt SET status = :status, finished_at = :now, output = :output, passed = :passed,
   resolved = coalesce(:resolved, resolved), input_digest = coalesce(:input_digest, input_digest),
@@ -75,7 +80,7 @@ _STATEMENTS = {
     AttemptChange.RESUME: _RESUME,
 }
 _COUNTERS = """
-SELECT path, status, attempt, tries, losses, undecided, live, live_in, queue, in_chord
+SELECT path, status, attempt, tries, losses, undecided, live, live_in, queue, in_chord, override IS NOT NULL
 FROM step WHERE run_id = ? AND no = ?
 """
 _COUNT = """
@@ -84,6 +89,11 @@ UPDATE step SET undecided = ?, live = ?, live_in = ?, in_chord = ? WHERE run_id 
 _QUEUE = """
 UPDATE step SET status = 'queued', queued_at = ?, sent_at = ?, sends = 1
 WHERE run_id = ? AND no = ? AND status = 'pending'
+"""
+_START = """
+UPDATE step SET status = 'running', attempt = attempt + 1, queued_at = ?, started_at = coalesce(started_at, ?),
+  lease_until = ?, timeout_at = ?, agent_id = NULL
+WHERE run_id = ? AND no = ? AND status = 'pending' RETURNING idempotency_key
 """
 _EVENT = "INSERT INTO event (run_id, seq, type, step, at, actor, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _CLOSE = """
@@ -103,6 +113,8 @@ class _Round:
     events: list[tuple[str, str | None, str | None, str]] = field(default_factory=list)
     opened: int = 0
     cost: int = 0
+    terms: Terms | None = None
+    started: list[Moved] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +128,20 @@ class _Change:
     on_ready: OnReady = OnReady.QUEUE
     chord: bool | None = None
     live_in: tuple[int, ...] = ()
+    timeout: float | None = None
 
 
 def apply(session: Session, transition: Transition) -> Transitioned | None:
     """See `models.queries.transitions.apply`."""
     cursor: Any = session.connection().connection.cursor()
-    while_, guards = json.dumps(transition.while_), (transition.unless_stopping, transition.unless_last)
-    cursor.execute(_RUN, (transition.run_id, while_, *guards))
+    most = len(transition.moves) if transition.unless_last else -1
+    while_ = json.dumps(transition.while_)
+    cursor.execute(_RUN, (transition.run_id, while_, transition.unless_stopping, most))
     row = cursor.fetchone()
     if row is None:
         return None
     seq, open_steps, status, stopping, error, now = row
-    done = _Round(run_id=transition.run_id, now=now, starts=status in STARTING)
+    done = _Round(run_id=transition.run_id, now=now, starts=status in STARTING, terms=transition.terms)
     moved = [found for move in transition.moves if (found := _move(cursor, done, move)) is not None]
     if moved:
         done.events += [(e.type, e.step, e.actor, dump_json(e.data)) for e in transition.extras]
@@ -161,6 +175,7 @@ def apply(session: Session, transition: Transition) -> Transitioned | None:
         run_status=status,
         stopping=stopping,
         failed=error is not None,
+        started=tuple(done.started),
     )
 
 
@@ -267,13 +282,15 @@ def _sum(decisions: Iterable[Decision], sources: set[int | None]) -> list[_Chang
             on_ready=decision.on_ready,
             chord=decision.chord if change.chord is None else change.chord or bool(decision.chord),
             live_in=live_in,
+            timeout=decision.timeout,
         )
     return [changes[target] for target in sorted(changes)]
 
 
 def _count(cursor: Any, done: _Round, change: _Change) -> Target:
     cursor.execute(_COUNTERS, (done.run_id, change.target))
-    path, status, attempt, tries, losses, undecided, live, live_in, queue, in_chord = cursor.fetchone()
+    row = cursor.fetchone()
+    path, status, attempt, tries, losses, undecided, live, live_in, queue, in_chord, overridden = row
     before = (undecided, live)
     after = (undecided - change.decided, live + change.live)
     if change.need is not None and change.live_in and status == "pending" and live < change.need:
@@ -282,11 +299,28 @@ def _count(cursor: Any, done: _Round, change: _Change) -> Target:
         in_chord = change.chord
     cursor.execute(_COUNT, (*after, live_in, in_chord, done.run_id, change.target))
     found = verdict(before, after, change.need) if status == "pending" else None
-    if found == "ready" and change.on_ready is OnReady.QUEUE:
-        found = "queued"
-        cursor.execute(_QUEUE, (done.now, done.now if done.starts else None, done.run_id, change.target))
+    if found == "ready" and change.on_ready is not OnReady.INLINE:
+        starts = change.on_ready is OnReady.START and not overridden and not in_chord
+        found = "started" if starts else "queued"
+        attempt += starts
+        if starts:
+            done.started.append(
+                Moved(
+                    no=change.target,
+                    path=path,
+                    status=StepStatus.RUNNING,
+                    attempt=attempt,
+                    tries=tries,
+                    losses=losses,
+                    live_in=live_in,
+                    idempotency_key=_started(cursor, done, change),
+                )
+            )
+        else:
+            sent = done.now if done.starts else None
+            cursor.execute(_QUEUE, (done.now, sent, done.run_id, change.target))
         data = f'{{"attempt":{attempt},"tries":{tries},"losses":{losses}{_built_from(live_in)}}}'
-        done.events.append(("step.queued", path, None, data))
+        done.events.append((f"step.{found}", path, None, data))
     return Target(
         no=change.target,
         path=path,
@@ -296,3 +330,14 @@ def _count(cursor: Any, done: _Round, change: _Change) -> Target:
         verdict="inline" if found == "ready" else found,
         live_in=live_in,
     )
+
+
+def _started(cursor: Any, done: _Round, change: _Change) -> str | None:
+    """Claim a target that has become ready, and begin its attempt; its idempotency key."""
+    terms, key = done.terms, (done.run_id, change.target)
+    assert terms is not None
+    until = None if change.timeout is None else done.now + change.timeout
+    cursor.execute(_START, (done.now, done.now, done.now + terms.lease, until, *key))
+    found: str | None = cursor.fetchone()[0]
+    cursor.execute(_BEGIN_TARGET, (*key, terms.worker, done.now, done.now, *key))
+    return found

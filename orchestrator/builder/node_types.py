@@ -10,6 +10,7 @@ from orchestrator.builder.own_fields import (
     ApprovalFields,
     CeleryFields,
     ConditionFields,
+    EmitFields,
     HttpFields,
     LoopFields,
     ParallelFields,
@@ -46,6 +47,10 @@ class NodeTypes:
     def set(self, id: str, **fields: Unpack[SetFields]) -> Node:
         """Writes workflow variables; output: its input."""
         return self._put(Node, "set", id, fields)
+
+    def emit(self, id: str, **fields: Unpack[EmitFields]) -> Node:
+        """Publishes an event of your own; output `{event, data}`."""
+        return self._put(Node, "emit", id, fields)
 
     def condition(self, id: str, **fields: Unpack[ConditionFields]) -> Condition:
         """A boolean, for edges of `.true` and `.false`; output: its input."""

@@ -58,6 +58,13 @@ class SetFields(Common, total=False):
     values: Required[Mapping[str, Any]]
 
 
+class EmitFields(Common, total=False):
+    """`event`: a name of your own, such as `deal.signed`. `data`: by default the step's input."""
+
+    event: Required[str]
+    data: Any
+
+
 class ConditionFields(Common, total=False):
     """`expression`: CEL, no braces."""
 

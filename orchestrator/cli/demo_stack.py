@@ -45,10 +45,13 @@ def running() -> Iterator[Client]:
 
 def _start(data_dir: Path, said: Path) -> "subprocess.Popen[str]":
     argv = [sys.executable, "-m", "orchestrator.cli", "up", "--port", "0", "--data-dir", str(data_dir)]
+    scratch = data_dir / "tmp"  # a child that has to be killed leaves its temporary files where they go with the rest
+    scratch.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     with said.open("w") as errors:
         return subprocess.Popen(  # noqa: S603 - our own command line
             argv,
-            env={name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
+            env=kept | {"TMPDIR": str(scratch)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

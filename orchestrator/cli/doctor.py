@@ -35,6 +35,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
         "database_url": service.hidden(settings.database),
         "broker_url": service.hidden(settings.broker),
         "result_backend": service.hidden(settings.results),
+        "event_bus": service.hidden(settings.bus) or "off",
         "data_dir": str(settings.data_dir.absolute()),
         "url": settings.url,
         "embedded": settings.embedded,

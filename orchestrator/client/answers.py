@@ -248,6 +248,18 @@ class Event(TypedDict):
     data: dict[str, Any]
 
 
+class WorkspaceEvent(TypedDict):
+    """An event of a run, or of none: then `seq` is None, and there is no `run_id`."""
+
+    seq: int | None
+    type: str
+    run_id: NotRequired[str]
+    step: NotRequired[str]
+    at: str
+    actor: NotRequired[str]
+    data: dict[str, Any]
+
+
 class ApprovalVote(TypedDict):
     """One vote on an approval."""
 
@@ -368,8 +380,11 @@ class NewKey(Key):
 
 
 class Workspace(TypedDict):
+    """`run_retention_days`: None as the installation's settings say."""
+
     id: str
     name: str
+    run_retention_days: float | None
     created_at: str
 
 

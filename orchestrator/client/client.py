@@ -9,14 +9,19 @@ from urllib.parse import urlsplit
 from orchestrator.client.agents import Agents
 from orchestrator.client.answers import Readiness
 from orchestrator.client.approvals import Approvals
+from orchestrator.client.audit import Audit
 from orchestrator.client.costs import Costs, Prices
 from orchestrator.client.errors import Unavailable
+from orchestrator.client.events import Events
 from orchestrator.client.gateways import Gateways
+from orchestrator.client.hooks import Hooks
 from orchestrator.client.keys import Keys
 from orchestrator.client.request import Request
 from orchestrator.client.runs import Runs
+from orchestrator.client.schedules import Schedules
 from orchestrator.client.signals import Signals
 from orchestrator.client.transport import Transport
+from orchestrator.client.webhooks import Webhooks
 from orchestrator.client.workflows import Workflows
 from orchestrator.client.workspaces import Workspaces
 
@@ -38,14 +43,19 @@ class Client:
         self._transport = Transport(self.url, _checked_key(key), timeout=timeout, retries=retries)
         self.workflows = Workflows(self._transport)
         self.runs = Runs(self._transport)
+        self.events = Events(self._transport)
         self.approvals = Approvals(self._transport)
         self.signals = Signals(self._transport)
         self.agents = Agents(self._transport)
         self.gateways = Gateways(self._transport)
+        self.webhooks = Webhooks(self._transport)
+        self.schedules = Schedules(self._transport)
         self.keys = Keys(self._transport)
         self.workspaces = Workspaces(self._transport)
         self.costs = Costs(self._transport)
         self.prices = Prices(self._transport)
+        self.audit = Audit(self._transport)
+        self.hooks = Hooks(self._transport)
 
     def __enter__(self) -> Self:
         return self

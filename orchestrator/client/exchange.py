@@ -58,9 +58,13 @@ class Exchange:
         return response
 
     @contextmanager
-    def stream(self, request: Request, after: int, silence: float) -> Iterator[Iterator[bytes]]:
+    def stream(
+        self, request: Request, after: int | str | None, silence: float
+    ) -> Iterator[Iterator[bytes]]:
         """The bytes of an event stream as they come, from after event `after`; `silence`: seconds it may have."""
-        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Last-Event-ID": str(after)}
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        if after is not None:
+            headers["Last-Event-ID"] = str(after)
         with self.answer(request, silence, headers=headers, stream=True) as response:
             if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                 raise self._unexpected(response)

@@ -58,7 +58,7 @@ def streamed(transport: Transport, run: str, after: int) -> Generator[Streamed, 
                     after = event["seq"]
                     yield event
                 return
-            with transport.stream(f"{run}/stream", after, _SILENCE) as lines:
+            with transport.stream(_stream(run), after, _SILENCE) as lines:
                 grace.answered()
                 for message in messages(lines):
                     heard: Streamed = message.json()
@@ -99,7 +99,7 @@ def _listen(transport: Transport, run: str, deadline: Deadline) -> None:
     """
     silence = max(_LEAST_SILENCE, min(_SILENCE, deadline.left / 2))
     try:
-        with transport.stream(f"{run}/stream", _NO_REPLAY, silence) as lines:
+        with transport.stream(_stream(run), _NO_REPLAY, silence) as lines:
             for _ in lines:
                 if deadline.left < silence:
                     return
@@ -110,3 +110,7 @@ def _listen(transport: Transport, run: str, deadline: Deadline) -> None:
 def _get(transport: Transport, run: str, timeout: float) -> Run:
     found: Run = transport.send_once(Request(method="GET", path=run), timeout)
     return found
+
+
+def _stream(run: str) -> Request:
+    return Request(method="GET", path=f"{run}/stream")

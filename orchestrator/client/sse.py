@@ -4,7 +4,7 @@ Source: WHATWG HTML, "Interpreting an event stream".
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +30,16 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
             yield line.removesuffix(b"\r").decode("utf-8", "replace")
 
 
-def messages(lines: Iterable[str]) -> Iterator[Message]:
-    """The events of a stream's lines. Comments are dropped, so is a cut last event."""
+def messages(lines: Iterable[str], moved: Callable[[str], None] = lambda _id: None) -> Iterator[Message]:
+    """The events of a stream's lines. Comments are dropped, so is a cut last event.
+
+    moved: told each id, just before its event, or where it comes without one.
+    """
     fields: dict[str, list[str]] = {}
     for line in lines:
         if line == "":
+            if "id" in fields:
+                moved(fields["id"][-1])
             if "data" in fields:
                 yield _message(fields)
             fields = {}

@@ -80,9 +80,9 @@ class Transport:
                 return
 
     @contextmanager
-    def stream(self, path: str, after: int, silence: float) -> Iterator[Iterator[str]]:
-        """The lines of a run's stream; ConnectionFailed where it is cut or silent for `silence` seconds."""
-        with self._exchange.stream(Request(method="GET", path=path), after, silence) as chunks:
+    def stream(self, asked: Request, after: int | str | None, silence: float) -> Iterator[Iterator[str]]:
+        """The lines of a stream from after an event; ConnectionFailed where it is cut or silent for `silence` s."""
+        with self._exchange.stream(asked, after, silence) as chunks:
             yield sse.lines(chunks)
 
     def _repeated(self, request: Request) -> "Response":

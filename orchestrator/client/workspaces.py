@@ -1,6 +1,7 @@
 """`client.workspaces`: what separates teams."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from orchestrator.client.answers import Workspace
 from orchestrator.client.transport import Transport, segment
@@ -27,3 +28,8 @@ class Workspaces:
         """A workspace by id or name."""
         found: Workspace = self._transport.get(f"/api/workspaces/{segment(workspace)}")
         return found
+
+    def update(self, workspace: str, changes: Mapping[str, Any]) -> Workspace:
+        """Change what is given, such as `{"run_retention_days": 90}`; None is as the settings say."""
+        changed: Workspace = self._transport.write("PATCH", f"/api/workspaces/{segment(workspace)}", dict(changes))
+        return changed

@@ -10,11 +10,12 @@ from typing import Any
 
 from models.base import dump_json
 from models.errors import ErrorCode
-from orchestrator.core import redact, untrusted
+from orchestrator.core import event_types, redact, untrusted
 from orchestrator.core.outcome import (
     MOST_COST,
     MOST_TOKENS,
     Cancelled,
+    Emitted,
     Failed,
     Outcome,
     Paused,
@@ -77,20 +78,27 @@ class Terms:
         return replace(error, message=self._text(error.message), details=self._details(error.details))
 
     def _succeeded(self, said: Succeeded) -> Outcome:
-        parts = {"output": said.output, "variables": said.variables, "route": said.route}
+        emitted = [event.data for event in said.emits]
+        parts = {"output": said.output, "variables": said.variables, "route": said.route, "events": emitted}
         problems = (self._problem(name, value) for name, value in parts.items() if value)
         problem = next((found for found in problems if found is not None), None)
         if problem is None:
             wrong = [key for key in said.variables if not _VARIABLE.fullmatch(key)]
             problem = f"{wrong[0]!r} is no name of a variable" if wrong else None
+        if problem is None:
+            problem = next(filter(None, (event_types.own_problem(event.type) for event in said.emits)), None)
         if problem is not None:
             return _refused(problem, _usage(said.usage))
         return replace(
             said,
             output=redact.redact(said.output, self.secrets),
             variables=redact.redact(said.variables, self.secrets),
+            emits=tuple(self._emitted(event) for event in said.emits),
             usage=_usage(said.usage),
         )
+
+    def _emitted(self, event: Emitted) -> Emitted:
+        return Emitted(type=event.type, data=redact.redact(event.data, self.secrets))
 
     def _problem(self, name: str, value: Any) -> str | None:
         found = untrusted.problem(value, max_nesting=self.max_nesting)

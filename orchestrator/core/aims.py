@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from models.moves import Decision, Move, is_dead, is_ready
 from models.states import StepStatus
+from orchestrator.core import branching
+from orchestrator.core.branching import Counters
 from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.core.rebuild import BranchAt, ContainerAt, State, StepAt, fails
 from orchestrator.core.replay import StepState
@@ -35,11 +37,17 @@ class Aims:
     branches: dict[int, BranchAt] = field(default_factory=dict)
     scopes: list[tuple[int, tuple[Decision, ...]]] = field(default_factory=list)
 
-    def waiting(self) -> list[int]:
-        """The containers that wait and have no branch open: nothing else would carry them on."""
+    def waiting(self, plan: Plan) -> list[int]:
+        """The containers that wait and have no branch open, or more failed ones than they tolerate: nothing else
+        would carry them on, or end them at once."""
         open_ = {branch.container for branch in self.branches.values() if branch.status == "open"}
         found = (*self.parked, *(no for no in self.left if no in self.containers))
-        return sorted(no for no in found if no not in open_)
+        return sorted(no for no in found if no not in open_ or not self._tolerates(plan, no))
+
+    def _tolerates(self, plan: Plan, no: int) -> bool:
+        row = self.containers[no]
+        counters = Counters(total=row.total, opened=row.opened, ended=row.ended, failed=row.failed)
+        return branching.tolerates(plan.at(no), counters)
 
     def failure(self, plan: Plan) -> StepAt | None:
         """The first of the run's own steps that failed, and that no edge took."""
@@ -125,6 +133,7 @@ class _Aiming:
             out_edges=step.told.edges if stays else None,
             undecided=step.undecided,
             live=step.live,
+            live_in=step.told.live_in,
         )
 
     def _parks(self, step: StepAt) -> bool:

@@ -83,7 +83,7 @@ def leaving_chord(plan: Plan, node: PlanNode) -> tuple[Decision, ...]:
 
 def on_ready(node: PlanNode) -> OnReady:
     """Nodes that are evaluated within the transaction come back for another round."""
-    return OnReady.INLINE if node.inline or node.when is not None else OnReady.QUEUE
+    return OnReady.INLINE if node.evaluated else OnReady.QUEUE
 
 
 def _place(target: PlanNode, source: int, index: int) -> int | None:

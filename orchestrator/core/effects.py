@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """`look at this step`: it may come twice, late or never. `attempt` is the fence it was queued at."""
+    """`look at this step`: it may come twice, late or never. `attempt` is the fence it was queued at.
+
+    cheap: it may travel together with others of its run that are.
+    """
 
     run_id: str
     no: int
     path: str
     attempt: int
     queue: str = "steps"
+    cheap: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,4 +85,12 @@ class Release:
     seconds: float = 0.0
 
 
-Effect = Wave | Resume | Look | Timer | Stop | Relay | Arrange | Release
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliver:
+    """Send a webhook's delivery that was taken under the fence `attempt`."""
+
+    delivery_id: str
+    attempt: int
+
+
+Effect = Wave | Resume | Look | Timer | Stop | Relay | Arrange | Release | Deliver

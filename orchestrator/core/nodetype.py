@@ -63,6 +63,8 @@ class NodeType:
     from the node on, each with a message that says how to mend it.
     beats: its handler calls `heartbeat()` of its context while it works, so that a node may have a `heartbeat`.
     people: it waits for people, so that its workflow is long.
+    batches: where its handler proves to take under 2 ms, many steps of it may be claimed, done and committed together,
+    so that a crash repeats up to 64 of them.
     waits: from a node's own fields, the seconds that it may wait for what comes from outside or for time to pass;
     infinite where nothing bounds it, NOT_SHORT where only the run will tell.
     shape: the pair of Mermaid brackets, such as ("[", "]").
@@ -86,6 +88,7 @@ class NodeType:
     needs: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
     container: bool = False
     people: bool = False
+    batches: bool = True
     beats: bool = False
     waits: Callable[[Mapping[str, Any]], float] | None = None
     mistakes: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] | None = None

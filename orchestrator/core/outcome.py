@@ -58,14 +58,26 @@ class StepError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Emitted:
+    """An event of the workflow's own; `type` as `core.event_types` allows it."""
+
+    type: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Succeeded:
-    """Done. `route` selects router edges, `terminal` ends the branch (all out-edges dead)."""
+    """Done. `route` selects router edges, `terminal` ends the branch (all out-edges dead).
+
+    emits: written into the run's log with the step's end.
+    """
 
     output: Any
     route: str | None = None
     terminal: bool = False
     usage: Usage | None = None
     variables: dict[str, Any] = field(default_factory=dict)
+    emits: tuple[Emitted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Steps and nodes are named by number here: the position of the node in `Plan.node
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -130,6 +130,11 @@ class PlanNode:
     asks: bool = False
 
     @property
+    def evaluated(self) -> bool:
+        """Whether it is evaluated, or its `when` is, in the transaction in which it becomes ready."""
+        return self.inline or self.when is not None
+
+    @property
     def gated(self) -> bool:
         """Whether it may have to wait for a slot or by a rate."""
         return self.pool is not None or self.rate is not None
@@ -181,6 +186,12 @@ class Plan:
     def _in_branch(self) -> Callable[[int], PlanNode]:
         size = len(self.nodes)
         return lru_cache(maxsize=8_192)(lambda no: self.nodes[no % size].shifted(no - no % size))
+
+    def needs(self, node: PlanNode) -> tuple[int, ...]:
+        """The steps whose rows the body of one of the run's own steps reads: its sources, and those that it names."""
+        sources = [edge.source for edge in node.ins] if node.need is None else []
+        named = (no for no in (*node.refs, *node.edge_refs) if self.nodes[no].scope is None)
+        return tuple(no for no in dict.fromkeys((*sources, *named)) if no != node.no)
 
     def place_of(self, path: str) -> int | None:
         """The number of the node of a step's path, such as `each[3]/summarise`; None when there is none."""
@@ -250,10 +261,24 @@ class Plan:
 
     @cached_property
     def step_rows(self) -> str:
-        """The rows that a run starts with, as JSON text: `[{no, path, undecided, queue}]`."""
+        """The rows of a run that has not started, as JSON text: `[{no, path, undecided, live, queue}]`."""
+        return self._rows(())
+
+    @cached_property
+    def started_rows(self) -> str:
+        """The same of a run as it starts: the `queued` have their live edge out of nowhere."""
+        return self._rows({node.no for node in self.queued})
+
+    @cached_property
+    def queued(self) -> tuple[PlanNode, ...]:
+        """The entries that are queued when a run starts; the others are evaluated then."""
+        entries = (self.nodes[no] for no in sorted(self.start))
+        return tuple(node for node in entries if not node.evaluated)
+
+    def _rows(self, live: Container[int]) -> str:
         return json.dumps(
             [
-                {"no": n.no, "path": n.id, "undecided": len(n.ins), "queue": n.queue}
+                {"no": n.no, "path": n.id, "undecided": len(n.ins), "live": int(n.no in live), "queue": n.queue}
                 for n in self.members(None)
             ]
         )
@@ -278,6 +303,11 @@ class Plan:
     def terminal(self) -> tuple[PlanNode, ...]:
         """The workflow's own nodes without an out-edge of a handle other than error."""
         return self.terminal_of(None)
+
+    @cached_property
+    def ends_by_one(self) -> bool:
+        """Whether a single node of the workflow's own is terminal: its end is the run's."""
+        return len(self.terminal_of(None)) == 1
 
     def terminal_of(self, scope: int | None) -> tuple[PlanNode, ...]:
         """The nodes of a scope without an out-edge of a handle other than error."""

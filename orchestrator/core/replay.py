@@ -54,9 +54,8 @@ class Logged(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepState:
     """Where a step stands. `edges`: a digit for each out-edge in plan order, once it is decided; `live_in`: the
-    in-edges that it started with, where its join starts before all are decided. `degraded`: it succeeded in spite
-    of a failure."""
-
+    in-edges that it started with, where its join starts before all are decided, or where sources of it were done
+    again and it was not. `degraded`: it succeeded in spite of a failure."""
 
     status: StepStatus = StepStatus.PENDING
     attempt: int = 0
@@ -111,6 +110,8 @@ class _Fold:
             self._move_step(event.seq, event.step, STEP_EVENTS[event.type], event.data)
         elif event.type == "branch.started" and event.step is not None:
             self._open(event.step, event.data["position"], event.data["count"])
+        elif event.type == "branch.reopened" and event.step is not None:
+            self._keep(f"{event.step}[{event.data['position']}]", event.data.get("given") or {})
         elif event.type == "variable.set":
             self.variables[event.data["key"]] = event.data["value"]
         elif event.type == "checkpoint.restored":
@@ -120,6 +121,12 @@ class _Fold:
         for position in range(first, first + count):
             for node in self.body(path):
                 self.steps.setdefault(f"{path}[{position}]/{node}", StepState())
+
+    def _keep(self, prefix: str, given: Mapping[str, str]) -> None:
+        """Steps of a branch stay, with the in-edges that their input is made of."""
+        for node, live_in in given.items():
+            path = f"{prefix}/{node}"
+            self.steps[path] = replace(self.steps.get(path, StepState()), live_in=live_in)
 
     def _move_run(self, seq: int, to: RunStatus) -> None:
         if to not in (RUN_MOVES[self.status] if self.status else (RunStatus.PENDING,)):

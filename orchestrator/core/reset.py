@@ -11,23 +11,32 @@ from models.moves import Decision, Move, is_dead, is_ready
 from models.states import STEP_TERMINAL, StepStatus
 from orchestrator.core import decide
 from orchestrator.core.plan import Plan, PlanNode
+from orchestrator.core.rewind import given_again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A step's row, as far as a reset needs it."""
+    """A step's row, as far as a reset needs it; `live_in`: the in-edges that it started with, where they are kept."""
 
     status: StepStatus
     attempt: int
     out_edges: str | None
+    live_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset:
-    """The moves that reset steps, and after these the decisions that make some of them ready."""
+    """The moves that reset steps, and after these the decisions that make some of them ready.
+
+    behind: containers that have begun, and that others are before which are reset: they are to be given something else.
+    given: the in-edges that steps which stay were given their input by. Those that are reset among their sources
+    may decide otherwise now.
+    """
 
     moves: tuple[Move, ...]
     decisions: tuple[Decision, ...]
+    behind: tuple[int, ...]
+    given: Mapping[int, str]
 
 
 def reset(plan: Plan, nos: Sequence[int], rows: Mapping[int, Standing]) -> Reset:
@@ -35,26 +44,32 @@ def reset(plan: Plan, nos: Sequence[int], rows: Mapping[int, Standing]) -> Reset
     kept: dict[int, str] = {}
     moves: list[Move] = []
     decisions: list[Decision] = []
+    behind: list[int] = []
+    given: dict[int, str] = {}
     for no in sorted(nos, key=lambda no: (plan.at(no).level, no)):
         node, row = plan.at(no), rows[no]
         lives = [at for at, edge in enumerate(node.ins) if kept.get(edge.source, "")[edge.index :][:1] == "1"]
         undecided = sum(edge.source not in kept for edge in node.ins)
         if row.status is StepStatus.SUCCESS or (row.status is StepStatus.FAILED and node.error_port):
             kept[no] = row.out_edges or ""
+            if undecided and lives and row.live_in is None:
+                given[no] = ",".join(map(str, lives))
         elif row.status is StepStatus.SKIPPED and node.ins and is_dead(undecided, len(lives), node.need):
             kept[no] = decide.edges_on_skip(node)
         elif row.status in STEP_TERMINAL:
             move, decision = _reset(plan, node, row, undecided, lives)
             moves.append(move)
             decisions += decision
-    return Reset(moves=tuple(moves), decisions=tuple(decisions))
+            if node.body is not None and row.attempt and not _is_ready(node, undecided, lives):
+                behind.append(no)
+    return Reset(moves=tuple(moves), decisions=tuple(decisions), behind=tuple(behind), given=given)
 
 
 def _reset(
     plan: Plan, node: PlanNode, row: Standing, undecided: int, lives: Sequence[int]
 ) -> tuple[Move, tuple[Decision, ...]]:
     """A step's move, and the decisions of its live edges where these make it ready: told afterwards, they start it."""
-    ready = is_ready(undecided, len(lives), node.need) or not node.ins
+    ready = _is_ready(node, undecided, lives)
     kept = () if ready else lives
     move = Move(
         no=node.no,
@@ -70,11 +85,19 @@ def _reset(
         return move, ()
     if not node.ins:
         return move, decide.entering(plan, (node.no,))
-    return move, tuple(_told(plan, node, at) for at in lives)
+    built_of = given_again(lives, row.live_in)
+    return move, tuple(_told(plan, node, at if at in built_of else None) for at in lives)
 
 
-def _told(plan: Plan, node: PlanNode, at: int) -> Decision:
-    """What a live in-edge of a kept step says to one that is reset. No chord carries it on a second time."""
+def _is_ready(node: PlanNode, undecided: int, lives: Sequence[int]) -> bool:
+    return not node.ins or is_ready(undecided, len(lives), node.need)
+
+
+def _told(plan: Plan, node: PlanNode, at: int | None) -> Decision:
+    """What a live in-edge of a kept step says to one that is reset. No chord carries it on a second time.
+
+    at: the edge's place, where the step's input is made of it.
+    """
     return Decision(
         source=None,
         target=node.no,

@@ -16,13 +16,15 @@ from orchestrator.core.skips import descendants
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A step's row, as far as it matters here. One that was closed before it had decided has no `out_edges`."""
+    """A step's row, as far as it matters here. One that was closed before it had decided has no `out_edges`;
+    `live_in`: the in-edges that it started with, where they are kept."""
 
     status: StepStatus
     attempt: int
     out_edges: str | None
     undecided: int
     live: int
+    live_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def rewind(
             kept[no] = row.out_edges
         else:
             moves.append(stands.reset(row))
-            decisions += stands.told(plan)
+            decisions += stands.told(plan, row.live_in)
     return Rewound(
         closing=tuple(closing), moves=tuple(moves), decisions=tuple(decisions), after=frozenset(after)
     )
@@ -106,12 +108,13 @@ class _Stands:
             live_in=",".join(map(str, kept)) if self.node.need is not None and kept else None,
         )
 
-    def told(self, plan: Plan) -> Iterator[Decision]:
+    def told(self, plan: Plan, live_in: str | None) -> Iterator[Decision]:
         """What was held back; no chord carries a step on a second time."""
         if not self.node.ins:
             yield from decide.entering(plan, (self.node.no,))
         elif self.ready:
-            yield from (self._decision(live=1, place=place) for place in self.lives)
+            built_of = given_again(self.lives, live_in)
+            yield from (self._decision(live=1, place=place if place in built_of else None) for place in self.lives)
         elif self.dead:
             yield self._decision(live=0)
 
@@ -126,6 +129,15 @@ class _Stands:
             on_ready=decide.on_ready(self.node),
             chord=False,
         )
+
+
+def given_again(lives: Collection[int], live_in: str | None) -> Collection[int]:
+    """The in-edges that a step starts with again: those of before, where all of them still live.
+
+    What a container has done already was given what came in by them.
+    """
+    before = {int(place) for place in (live_in or "").split(",") if place}
+    return before if before and before <= set(lives) else lives
 
 
 def _lives(node: PlanNode, kept: Mapping[int, str]) -> tuple[int, ...]:

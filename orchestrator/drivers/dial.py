@@ -49,8 +49,7 @@ class Dial:
 
     def connect(self, host: str, port: int) -> socket.socket:
         """A socket to a checked address of `host`. Raises DeniedError, UnreachableError, LateError."""
-        found = self._resolve(host, port)
-        self._guard.check(host, port, [str(address[0]) for _, _, address in found])
+        found = self.check(host, port)
         failure: OSError | None = None
         for family, _, address in found:
             try:
@@ -59,6 +58,12 @@ class Dial:
                 failure = error
         self.remaining()
         raise UnreachableError(f"{host}:{port} takes no connection: {failure}") from failure
+
+    def check(self, host: str, port: int) -> _Found:
+        """What a name leads to, all of it allowed. Raises DeniedError, UnreachableError, LateError."""
+        found = self._resolve(host, port)
+        self._guard.check(host, port, [str(address[0]) for _, _, address in found])
+        return found
 
     def cut(self) -> None:
         """Shut the connection down; what reads or writes on it fails at once."""

@@ -11,6 +11,7 @@ has neither a total deadline nor a limit on the answer.
 
 import os
 import re
+import time
 from collections.abc import Collection
 
 import certifi
@@ -51,6 +52,19 @@ class GuardedOutbound:
             return _failure(request, error, dial)
         finally:
             dial.hang_up()
+
+    def refusal(self, url: str, seconds: float) -> str | None:
+        """Why a URL is not sent to; see ports.Outbound."""
+        dial = Dial(self._guard, time.monotonic() + seconds)
+        try:
+            parsed = _parse(url)
+            host = (parsed.host or "").strip("[]")
+            dial.check(host, parsed.port or (80 if parsed.scheme == "http" else 443))
+        except LateError:
+            return f"the name {host} did not resolve within {seconds:g} s"
+        except (ValueError, DeniedError, UnreachableError) as error:
+            return str(error)
+        return None
 
     def close(self) -> None:
         """Nothing is kept between requests."""

@@ -11,7 +11,7 @@ SCOPES = ("read", "operate", "define", "admin", "agent")
 class Actor:
     """The key that makes a call. `admin` among `scopes` implies every other scope.
 
-    agent_id: the agent that the key belongs to, and acts for alone.
+    agent_id: the agent that the key belongs to, and acts for alone. source: the address that this call came from.
     """
 
     workspace_id: str
@@ -19,6 +19,7 @@ class Actor:
     scopes: frozenset[str]
     name: str
     agent_id: str | None = None
+    source: str | None = None
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes or "admin" in self.scopes

@@ -45,6 +45,7 @@ class Advance:
     """One transaction's advance of one run, and what came of it.
 
     held: nothing that becomes ready is evaluated, and the run does not end, until `release`.
+    sound: nothing is known by which the run would not succeed.
     todo, ended: rounds and branches that something still follows from. iterated: loops that have started an
     iteration; the next one is another transaction's.
     """
@@ -60,6 +61,7 @@ class Advance:
     open_steps: int = -1
     paused: bool = False
     undoing: bool = False
+    sound: bool = True
     stopped: bool = False
     held: bool = False
     todo: deque[Transitioned] = field(default_factory=deque)
@@ -153,6 +155,7 @@ class Advance:
             self.open_steps = result.open_steps
             self.paused = result.run_status == RunStatus.PAUSED
             self.undoing = result.run_status == RunStatus.COMPENSATING
+            self.sound = not (self.undoing or result.failed or result.stopping)
             self.ended.extend(counting.count(self.session, self.plan, transition, result))
         return result
 
@@ -274,7 +277,7 @@ class Advance:
         self, status: RunStatus, error: dict[str, Any] | None = None, *, spare_running: bool = False
     ) -> None:
         """Close the run's steps; nothing else of this advance is sent. `error` says why it ends as `status`."""
-        self.stopped = True
+        self.stopped, self.sound = True, False
         self.queued.clear()
         self.todo.clear()
         self.ended.clear()

@@ -16,6 +16,7 @@ from orchestrator.services.deps import Deps
 class Advancing(Protocol):
     """One transaction's advance of one run.
 
+    sound: nothing is known by which the run would not succeed.
     ended: branches without an open step, still to be dealt with. iterated: loops that started an iteration.
     """
 
@@ -29,6 +30,7 @@ class Advancing(Protocol):
     iterated: set[int]
     open_steps: int
     paused: bool
+    sound: bool
     stopped: bool
 
     def start(self, transition: Transition) -> bool:

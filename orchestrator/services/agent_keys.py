@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from models.queries import keys, sweeps
-from orchestrator.services import agents
+from orchestrator.services import agents, auditing
 from orchestrator.services import keys as tokens
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
@@ -27,6 +27,9 @@ def rotate(deps: Deps, actor: Actor, agent: str, grace_seconds: int, once: Once)
                 session, deps.settings, workspace_id=row.workspace_id, agent_id=row.id, name=row.name
             )
             kept = {"agent_id": row.id, "grace_until": moment(until), "nonce": nonce, "key_id": actor.key_id}
+            auditing.record(
+                session, actor, "agent.rotate_key", f"agent:{row.id}", after={"grace_until": kept["grace_until"]}
+            )
             once.finish(session, kept)
     return {
         "agent_id": kept["agent_id"],

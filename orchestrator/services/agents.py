@@ -15,7 +15,7 @@ from models.errors import ConflictError, ForbiddenError, InvalidError, Problem, 
 from models.queries import agents, gateways, keys, operational, sweeps
 from models.queries.agents import AVAILABLE
 from orchestrator.core.effects import Effect
-from orchestrator.services import agent_views, naming, pulling, unserved
+from orchestrator.services import agent_views, auditing, naming, pulling, unserved
 from orchestrator.services import keys as tokens
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
@@ -44,7 +44,9 @@ def register(deps: Deps, actor: Actor, body: Mapping[str, Any], once: Once) -> D
     with deps.db.transaction() as session:
         kept = once.begin(session)
         if kept is None:
+            before = _known(session, actor, name)
             kept = _register(session, deps, actor, name, body)
+            _record(session, actor, "register", kept["agent_id"], before)
             once.finish(session, kept)
     answer = {"agent_id": kept["agent_id"], "api_key": None, "is_new": kept["is_new"]}
     if kept["nonce"] is not None:
@@ -74,6 +76,16 @@ def _register(
     agents.change(session, known.id, values)
     _hear(session, known, {"status": "online"})
     return {"agent_id": known.id, "is_new": False, "nonce": None, "key_id": actor.key_id}
+
+
+def _known(session: Session, actor: Actor, name: str) -> dict[str, Any] | None:
+    row = agents.lock(session, actor.workspace_id, name)
+    return None if row is None else agent_views.one(session, actor.workspace_id, row.id)
+
+
+def _record(session: Session, actor: Actor, act: str, agent_id: str, before: dict[str, Any] | None) -> None:
+    after = agent_views.one(session, actor.workspace_id, agent_id)
+    auditing.record(session, actor, f"agent.{act}", f"agent:{agent_id}", before=before, after=after)
 
 
 def _add(session: Session, actor: Actor, values: Mapping[str, Any]) -> bool:
@@ -168,6 +180,7 @@ def update(deps: Deps, actor: Actor, agent: str, body: Mapping[str, Any], once: 
         if (kept := once.begin(session)) is not None:
             return Done(answer=kept)
         row = own(session, actor, agent)
+        before = agent_views.one(session, actor.workspace_id, row.id)
         values = _values(session, actor, body)
         moved = row.gateway_id is None and values.get("gateway_id") is not None
         if row.status == "offline" and values.get("status") in AVAILABLE:
@@ -175,6 +188,7 @@ def update(deps: Deps, actor: Actor, agent: str, body: Mapping[str, Any], once: 
         agents.change(session, row.id, values)
         rerouted = pulling.recall(session, deps, row.id) if moved else ()
         answer = agent_views.one(session, actor.workspace_id, row.id)
+        auditing.record(session, actor, "agent.update", f"agent:{row.id}", before=before, after=answer)
         once.finish(session, answer)
     return Done(answer=answer, effects=(*rerouted, *unserved.release(deps, actor.workspace_id)))
 
@@ -189,6 +203,7 @@ def remove(deps: Deps, actor: Actor, agent: str, once: Once) -> Done:
         rerouted = pulling.leave(session, deps, row.id)
         keys.revoke_of(session, row.id, sweeps.moment(session))
         agents.remove(session, row.id)
+        auditing.record(session, actor, "agent.delete", f"agent:{row.id}", before=answer)
         once.finish(session, answer)
     return Done(answer=answer, effects=(*rerouted, *unserved.release(deps, actor.workspace_id)))
 

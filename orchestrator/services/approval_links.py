@@ -9,13 +9,13 @@ import binascii
 import hmac
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.errors import ConflictError, NotFoundError
 from models.queries import approvals, runs
 from orchestrator.core.people import Verdict
-from orchestrator.services import approval_views, vault
+from orchestrator.services import approval_views, auditing, vault
 from orchestrator.services.actors import Actor
 from orchestrator.services.approvals import Voted, locked, vote
 from orchestrator.services.deps import Deps
@@ -62,6 +62,8 @@ def create(deps: Deps, actor: Actor, approval_id: str, name: str, once: Once) ->
             runs.note(
                 session, found.row.run_id, "approval.linked", told, actor=actor.name, step=found.row.step
             )
+            after = {"name": name, "expires_at": kept["expires_at"]}
+            auditing.record(session, actor, "approval.link", f"approval:{approval_id}", after=after)
             once.finish(session, kept)
     link = _Link(
         workspace_id=actor.workspace_id, approval_id=approval_id, number=kept["number"], name=kept["name"]
@@ -87,10 +89,12 @@ def read(deps: Deps, token: str) -> dict[str, Any]:
     }
 
 
-def use(deps: Deps, token: str, decision: Verdict, *, comment: str | None, data: Any) -> Voted:
-    """Vote by a link. Raises NotFoundError, ConflictError (it was used, or the approval is not open), InvalidError."""
+def use(
+    deps: Deps, token: str, decision: Verdict, *, comment: str | None, data: Any, source: str | None = None
+) -> Voted:
+    """Vote by a link, from an address. Raises NotFoundError, ConflictError (used, or not open), InvalidError."""
     link = _opened(deps.settings, token)
-    voted = vote(deps, link.actor, link.approval_id, decision, comment=comment, data=data)
+    voted = vote(deps, replace(link.actor, source=source), link.approval_id, decision, comment=comment, data=data)
     return Voted(answer={"status": voted.answer["status"]}, effects=voted.effects)
 
 

@@ -18,13 +18,14 @@ from models.queries.approvals import Found
 from orchestrator.core import people, schema
 from orchestrator.core.effects import Effect
 from orchestrator.core.people import Verdict, Vote
-from orchestrator.services import approval_views, waking
+from orchestrator.services import approval_views, auditing, waking
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
 from orchestrator.services.people import is_over, outcome_of, votes_on
 
 _log = structlog.get_logger(__name__)
+_VERBS = {Verdict.APPROVED: "approve", Verdict.REJECTED: "reject"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,15 @@ def vote(
         outcome = people.verdict(votes, found.row.required)
         _record(deps, session, found, votes, outcome, actor)
         shown = approval_views.in_session(session, approval_id)
+        auditing.record(
+            session,
+            actor,
+            f"approval.{_VERBS[decision]}",
+            f"approval:{approval_id}",
+            before={"status": found.status},
+            after={"status": shown["status"], "run_id": found.row.run_id, "step": found.row.step, "data": [data]},
+            reason=comment,
+        )
         guard.finish(session, shown)
     effects = () if outcome is None else _settle(deps, approval_id)
     return Voted(answer=shown, effects=effects)

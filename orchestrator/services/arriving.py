@@ -4,7 +4,7 @@ Steps that ended get the outcome of the attempt that counted, as a new attempt t
 is to begin anew is reset. Whatever already is as it is to be stays untouched. Source: spec "engine", Checkpoints.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,7 @@ from models.states import STEP_TERMINAL, StepStatus
 from orchestrator.core import branching
 from orchestrator.core.aims import Aims
 from orchestrator.core.containers_told import spans
+from orchestrator.core.plan import Plan
 from orchestrator.core.rebuild import BranchAt, StepAt
 from orchestrator.core.skips import CHUNK
 from orchestrator.services import containers, deadlines, rewinding, stopping
@@ -150,10 +151,10 @@ class Arrival:
         arrivals.set_counters(self.advance.session, self._run, (*anew, *joined))
 
     def _move(self, rows: Mapping[int, Row]) -> None:
-        """What had ended ends, what waited waits, in the order in which it did."""
+        """What had ended ends, what waited waits, in the order in which it did, and behind its sources."""
         there = (*self.aims.kept.values(), *self.aims.parked.values())
         due = [step for step in there if rows[step.no].status == StepStatus.PENDING]
-        moves = [self._as_it_was(step, rows[step.no]) for step in sorted(due, key=lambda step: step.seq)]
+        moves = [self._as_it_was(step, rows[step.no]) for step in _in_order(self.advance.plan, due)]
         for at in range(0, len(moves), CHUNK):
             some = tuple(moves[at : at + CHUNK])
             self.advance.round(Transition(run_id=self._run, moves=some, while_=_OPEN))
@@ -261,7 +262,7 @@ class Arrival:
         for branch, decisions in self.aims.scopes:
             if not advance.stopped:
                 rewinding.let_go(advance, self._scope(branch), decisions)
-        for no in self.aims.waiting():
+        for no in self.aims.waiting(advance.plan):
             if not advance.stopped:
                 containers.carry_on(advance, no)
         if not advance.stopped:
@@ -275,6 +276,17 @@ class Arrival:
         body = plan.nodes[self.aims.branches[branch].container % len(plan.nodes)].body
         assert body is not None
         return rewinding.Scope(branch=branch, first=plan.step_of(branch, body.first), count=body.size)
+
+
+def _in_order(plan: Plan, due: Iterable[StepAt]) -> list[StepAt]:
+    """Steps by when they ended; one whose sources were done again after it comes behind them."""
+    at: dict[int, int] = {}
+    by_level = sorted(due, key=lambda step: plan.at(step.no).level)
+    for step in by_level:
+        node = plan.at(step.no)
+        sources = () if node.need is not None else (at.get(edge.source, 0) for edge in node.ins)
+        at[step.no] = max(step.seq, *sources, 0)
+    return sorted(by_level, key=lambda step: at[step.no])
 
 
 def _in_line(rows: list[BranchAt]) -> Iterator[list[BranchAt]]:

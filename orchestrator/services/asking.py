@@ -1,5 +1,6 @@
 """Asking a handler: what it says is taken on our terms, what it raises is a failure."""
 
+import time
 import traceback
 from collections.abc import Collection
 
@@ -20,7 +21,10 @@ def ask(deps: Deps, ctx: StepContext, secrets: Collection[str]) -> Outcome:
     """The outcome of a handler's work, as it may be stored. Raises OUTAGES, what the database raises."""
     own = terms(deps, secrets)
     try:
-        return own.accept(_handler(deps, ctx.type).execute(ctx))
+        handler, began = _handler(deps, ctx.type), time.perf_counter()
+        outcome = handler.execute(ctx)
+        deps.paces.took(ctx.type, time.perf_counter() - began)
+        return own.accept(outcome)
     except OUTAGES:
         raise
     except OrchestratorError as error:

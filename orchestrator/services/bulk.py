@@ -14,7 +14,7 @@ from models.queries import compensations, resets, run_views
 from models.queries.run_views import RunFilter
 from models.states import RUN_TERMINAL, StepStatus
 from orchestrator.core.effects import Effect
-from orchestrator.services import compensating, paging, reopening, rewinding, runs
+from orchestrator.services import audited, compensating, paging, reopening, rewinding, runs
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -103,8 +103,10 @@ def retry_run(
         if compensations.failed(session, run_id) is not None:
             told = act.told | {"was": state.status}
             compensating.begin(advance, told, actor=actor.name, again=True)
+            effects = advance.waves()
+            audited.run(session, actor, "retry", run_id, state.status, reason)
             guard.finish(session, {"id": run_id})
-            return advance.waves()
+            return effects
         plan = advance.plan
         rows = resets.rows(session, run_id, 0, plan.width)
         failed = [
@@ -119,12 +121,13 @@ def retry_run(
         scope = rewinding.scope_of(plan, failed[0])
         rewinding.let_go(advance, scope, rewinding.take_back(advance, scope, act, again=failed))
         effects = advance.waves()
+        audited.run(session, actor, "retry", run_id, state.status, reason)
         guard.finish(session, {"id": run_id})
         return effects
 
 
-def _resume(deps: Deps, actor: Actor, run_id: str, reason: str, once: Once) -> Sequence[Effect]:  # noqa: ARG001
-    return runs.resume(deps, actor, run_id, once=once)
+def _resume(deps: Deps, actor: Actor, run_id: str, reason: str, once: Once) -> Sequence[Effect]:
+    return runs.resume(deps, actor, run_id, once=once, reason=reason)
 
 
 _ACTIONS: dict[str, Callable[[Deps, Actor, str, str, Once], Sequence[Effect]]] = {

@@ -17,7 +17,7 @@ from models.queries.runs import RunInfo
 from orchestrator.core import diff
 from orchestrator.core.checkpoints import CREATED, ENDS, Checkpoint, checkpoints, mistake
 from orchestrator.core.rebuild import State, StepAt, rebuild
-from orchestrator.services import paging, reopening, run_views
+from orchestrator.services import auditing, paging, reopening, run_views
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -57,6 +57,8 @@ def create(
             raise ConflictError(f"run {run_id} has a checkpoint {name!r} already; choose another name")
         note(session, advance.info, name, actor=actor.name, reason=reason)
         created = _shown(session, run_id, [CREATED])[-1]
+        target = f"checkpoint:{run_id}/{name}"
+        auditing.record(session, actor, "checkpoint.create", target, after=created, reason=reason)
         guard.finish(session, created)
         return created
 

@@ -3,13 +3,12 @@
 import json
 import threading
 import time
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
-from models.database import Database
-from models.moves import AttemptChange, AttemptResult, Move, Transition
+from models.moves import AttemptChange, AttemptResult, Move, Moved, Transition
 from models.queries import deadlines as beats
 from models.queries import overrides, runs, steps, transitions
 from models.queries.runs import RunInfo
@@ -67,29 +66,6 @@ class Claimed:
         return f"{self.info.id}:{self.path}"
 
 
-class RunCache:
-    """What never changes of the runs that this process worked on last."""
-
-    def __init__(self, size: int = 1_024) -> None:
-        self._size = size
-        self._rows: OrderedDict[str, RunInfo] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, db: Database, run_id: str) -> RunInfo | None:
-        """A run's fixed facts, read when it was not seen before; None when there is no such run."""
-        with self._lock:
-            found = self._rows.get(run_id)
-        if found is None:
-            with db.glance() as session:
-                found = runs.info(session, run_id)
-            if found is not None:
-                with self._lock:
-                    self._rows[run_id] = found
-                    while len(self._rows) > self._size:
-                        self._rows.popitem(last=False)
-        return found
-
-
 def claim(
     deps: Deps, session: Session, info: RunInfo, no: int, attempt: int, known: tuple[Stored, ...] = ()
 ) -> Claimed | None:
@@ -101,8 +77,56 @@ def claim(
     node = effective(info, plan.at(no))
     pays = info.has_budget and node.undoes is None  # nothing is refused to an undoing
     reserved = estimate(deps, node) if pays else 0
-    move = Move(
-        no=no,
+    move = _start(deps, node, attempt, reserved)
+    wanted = _wanted(plan, [no], known)
+    result = transitions.apply(
+        session, Transition(run_id=info.id, moves=(move,), unless_stopping=True, wanted=wanted)
+    )
+    if result is None or not result.moved:
+        return None
+    if pays and not runs.reserve(session, info.budget_id, reserved):
+        raise BudgetRefusedError
+    held = _claimed(session, info, plan, result.moved[0], reserved, (*known, *steps.read(result.stored)))
+    _listen(session, info, held.node, held.attempt)
+    if node.total_timeout:
+        return replace(held, until=deadlines.until(session, deps.clock, info.id, held.node, held.node.timeout))
+    return held
+
+
+def claim_all(
+    deps: Deps, session: Session, info: RunInfo, looks: Sequence[tuple[int, int]]
+) -> tuple[list[Claimed], list[Stored]]:
+    """Claim steps of one run, given by number and fence, by one statement; those of which the race is won, and rows
+    that their bodies need.
+
+    None of them may need another statement: no budget, no heartbeat, no total timeout.
+    """
+    plan = deps.plans.get(session, info.version_id)
+    moves = tuple(_start(deps, effective(info, plan.at(no)), attempt, 0) for no, attempt in sorted(looks))
+    wanted = _wanted(plan, [no for no, _ in looks])
+    result = transitions.apply(
+        session, Transition(run_id=info.id, moves=moves, unless_stopping=True, wanted=wanted)
+    )
+    if result is None:
+        return [], []
+    return [_claimed(session, info, plan, moved) for moved in result.moved], steps.read(result.stored)
+
+
+def _wanted(plan: Plan, nos: Sequence[int], known: Sequence[Stored] = ()) -> tuple[int, ...]:
+    """The steps whose rows the bodies of these read, none for steps of branches, which see their own."""
+    at_hand = {row.no for row in known}
+    found = {need for no in nos if not plan.branch(no) for need in plan.needs(plan.at(no))}
+    return tuple(sorted(found - at_hand))
+
+
+def started(info: RunInfo, plan: Plan, moved: Moved, known: tuple[Stored, ...] = ()) -> Claimed:
+    """A step that was claimed by the statement which made it ready."""
+    return _held(info, plan, effective(info, plan.at(moved.no)), moved, 0, known)
+
+
+def _start(deps: Deps, node: PlanNode, attempt: int, reserved: int) -> Move:
+    return Move(
+        no=node.no,
         fence=attempt,
         sources=(StepStatus.QUEUED,),
         to=StepStatus.RUNNING,
@@ -114,16 +138,21 @@ def claim(
         change=AttemptChange.START,
         result=AttemptResult(status="running", reserved=reserved),
     )
-    result = transitions.apply(session, Transition(run_id=info.id, moves=(move,), unless_stopping=True))
-    if result is None or not result.moved:
-        return None
-    if pays and not runs.reserve(session, info.budget_id, reserved):
-        raise BudgetRefusedError
-    step = result.moved[0]
+
+
+def _claimed(
+    session: Session, info: RunInfo, plan: Plan, step: Moved, reserved: int = 0, known: tuple[Stored, ...] = ()
+) -> Claimed:
+    node = effective(info, plan.at(step.no))
     if step.override is not None:
-        node = effective(info, plan.at(no), json.loads(step.override))
-        overrides.set_timeout(session, info.id, no, step.attempt, node.timeout)
-    _listen(session, info, node, step.attempt)
+        node = effective(info, plan.at(step.no), json.loads(step.override))
+        overrides.set_timeout(session, info.id, step.no, step.attempt, node.timeout)
+    return _held(info, plan, node, step, reserved, known)
+
+
+def _held(
+    info: RunInfo, plan: Plan, node: PlanNode, step: Moved, reserved: int, known: tuple[Stored, ...]
+) -> Claimed:
     return Claimed(
         info=info,
         plan=plan,
@@ -137,7 +166,6 @@ def claim(
         reserved=reserved,
         queue=node.queue,
         known=known,
-        until=deadlines.until(session, deps.clock, info.id, node, node.timeout) if node.total_timeout else None,
     )
 
 

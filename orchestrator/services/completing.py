@@ -52,13 +52,22 @@ Done = Performed | inline.Inlined | inline.Contained
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What is written when a body has ended. `source`: a parked step is completed out of `waiting`."""
+    """What is written when a body has ended. `source`: a parked step is completed out of `waiting`.
+
+    room: how many of the steps that become ready its worker may go on with. empty: it has no other step at hand.
+    """
 
     deps: Deps
     claimed: Claimed
     source: StepStatus = StepStatus.RUNNING
     in_chord: bool = False
-    go_on: bool = False
+    room: int = 0
+    empty: bool = True
+
+    @property
+    def go_on(self) -> bool:
+        """Whether the worker may go on with any step, cheap or not."""
+        return self.room > 0 and self.empty
 
     def write(self, session: Session, done: Done) -> tuple[Sequence[Effect], Claimed | None]:
         """Complete the step and advance its run; the effects, and the step that this worker goes on with."""
@@ -138,7 +147,7 @@ class Completion:
                 run_id=advance.info.id,
                 moves=(self._success(done, outcome),),
                 decisions=self._decisions(done.digits),
-                extras=inline.variable_events(self.claimed.path, outcome.variables),
+                extras=inline.extra_events(self.claimed.path, outcome),
                 while_=OPEN,
             ),
             outcome.variables,
@@ -161,24 +170,28 @@ class Completion:
         """The one statement that completes this step, where the plan says that no second one can be needed.
 
         All its edges live, and no target is decided by a `when`, a dead edge or a chord; a join of inline nodes
-        is queued, and claimed like any other. It is refused for a run that is paused or being stopped, which
-        then takes the longer way.
+        is queued, and claimed like any other. It is refused for a run that is paused or being stopped, or that
+        would end by it, which then takes the longer way.
         """
         node, plan = self.claimed.node, self.claimed.plan
+        if self.source is not StepStatus.RUNNING or node.undoes is not None:
+            return None
         if not isinstance(done, Performed) or not isinstance(done.outcome, Succeeded):
             return None
         if plan.branch(self.claimed.no):
             return None  # its branch counts it in a second statement
-        if self.claimed.info.has_budget or done.outcome.variables or not _all_live(plan, node, done.digits):
+        if self.claimed.info.has_budget or not _all_live(plan, node, done.digits):
+            return None
+        if done.outcome.variables or done.outcome.emits:
             return None
         if self.deps.chords and len(node.out) > 1 and any(plan.at(e.target).slow for e in node.out):
             return None
         return Transition(
             run_id=self.claimed.info.id,
             moves=(self._success(done, done.outcome),),
-            decisions=tuple(replace(d, on_ready=OnReady.QUEUE) for d in self._decisions(done.digits)),
+            decisions=tuple(_queued(decision) for decision in self._decisions(done.digits)),
             unless_stopping=True,
-            unless_last=True,  # all that follows was skipped by hand
+            unless_last=True,
         )
 
     def _failed(self, advance: Advance, done: Performed, outcome: Failed) -> bool:
@@ -362,6 +375,10 @@ class Completion:
         )
 
 
+def _queued(decision: Decision) -> Decision:
+    return decision if decision.on_ready is OnReady.QUEUE else replace(decision, on_ready=OnReady.QUEUE)
+
+
 def _is_plain(target: PlanNode) -> bool:
     plain = target.need is None and target.when is None and target.total_timeout is None
     return plain and (not target.inline or len(target.ins) > 1)
@@ -370,8 +387,5 @@ def _is_plain(target: PlanNode) -> bool:
 def _all_live(plan: Plan, node: PlanNode, digits: str) -> bool:
     """Whether every edge lives and leads to a join of all: it cannot die, nor start before its time."""
     targets = [plan.at(edge.target) for edge in node.out]
-    return (
-        bool(targets)
-        and "0" not in digits
-        and all(_is_plain(t) for t in targets)
-    )
+    last = not targets and plan.ends_by_one
+    return not last and "0" not in digits and all(_is_plain(target) for target in targets)

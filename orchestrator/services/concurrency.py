@@ -12,14 +12,13 @@ from sqlalchemy.orm import Session
 
 from models.base import dump_json
 from models.errors import ConflictError, InvalidError, OrchestratorError, Problem
-from models.moves import Transition
 from models.queries import concurrency, lanes, runs
-from models.states import OPEN, RUN_TERMINAL, RunStatus
-from orchestrator.core import decide, values
+from models.states import RUN_TERMINAL, RunStatus
+from orchestrator.core import values
 from orchestrator.core.effects import Arrange, Effect
 from orchestrator.core.lanes import shortened
 from orchestrator.core.plan import Plan
-from orchestrator.services import pausing, telling
+from orchestrator.services import run_starts, telling
 from orchestrator.services.advance import Advance
 from orchestrator.services.deps import Deps
 
@@ -73,7 +72,8 @@ def arrange(deps: Deps, key: str) -> tuple[Effect, ...]:
     """Abort the runs that newer ones replace, where the workflow says so; start those whose turn it is."""
     effects: list[Effect] = []
     for run_id in _replaced(deps, key):
-        effects += _abort(deps, run_id)
+        given = give_way(deps, run_id, "a newer run of its concurrency key has taken its place")
+        effects += [effect for effect in given if not isinstance(effect, Arrange)]
     while (begun := _start_next(deps, key)) is not None:
         effects += begun
     return tuple(effects)
@@ -97,16 +97,16 @@ def _replaced(deps: Deps, key: str) -> list[str]:
         return list(concurrency.surplus(session, key, terms["limit"]))
 
 
-def _abort(deps: Deps, run_id: str) -> list[Effect]:
+def give_way(deps: Deps, run_id: str, message: str, by: str | None = None) -> list[Effect]:
+    """Abort a run for a newer one, unless it ends already: nobody's act. `by`: what started the newer one."""
     with deps.db.transaction() as session:
         state = runs.lock(session, run_id)
         if state is None or state.status in (*RUN_TERMINAL, RunStatus.COMPENSATING) or state.stopping is not None:
             return []
         advance = _advance(deps, session, run_id)
-        message = "a newer run of its concurrency key has taken its place"
-        error = {"code": "CANCELLED", "message": message, "step": None, "details": None}
+        error = {"code": "CANCELLED", "message": message, "step": None, "details": None if by is None else {"by": by}}
         advance.stop(RunStatus.ABORTED, error)
-        return [effect for effect in advance.effects if not isinstance(effect, Arrange)]
+        return list(advance.effects)
 
 
 def _start_next(deps: Deps, key: str) -> list[Effect] | None:
@@ -125,7 +125,7 @@ def _start_next(deps: Deps, key: str) -> list[Effect] | None:
             return []
         runs.set_timeout(session, waiting.id, timeout_at(deps, plan, started=True))
         advance = _advance(deps, session, waiting.id)
-        begin(session, advance)
+        run_starts.waited(advance)
         advance.effects.extend(telling.started(session, advance.info))
         return advance.waves()
 
@@ -134,17 +134,6 @@ def timeout_at(deps: Deps, plan: Plan, *, started: bool) -> datetime | None:
     """Until when a run is waited for: its turn, until it has started; from then on its end."""
     seconds = plan.timeout if started else plan.queue_timeout
     return None if seconds is None else datetime.fromtimestamp(deps.clock.now() + seconds, UTC)
-
-
-def begin(session: Session, advance: Advance, *, paused: bool = False) -> None:
-    """A run starts: its entries become ready; `paused`: the run that called it is, and so is this one."""
-    runs.move(session, advance.info.id, RunStatus.RUNNING, "run.started")
-    if paused:
-        pausing.with_caller(advance)
-    decisions = decide.starting(advance.plan)
-    advance.start(
-        Transition(run_id=advance.info.id, decisions=decisions, while_=OPEN)
-    )
 
 
 def _advance(deps: Deps, session: Session, run_id: str) -> Advance:

@@ -13,7 +13,7 @@ def announce(deps: Deps, queues: Collection[str], slots: int) -> None:
     """Note that this process takes `slots` messages of these queues at once."""
     with deps.db.transaction() as session:
         lanes.forget(session, FORGOTTEN_SECONDS)
-        lanes.announce(session, deps.process, queues, slots)
+        lanes.announce(session, deps.process, queues, slots, deps.paces.own_cheap)
 
 
 def withdraw(deps: Deps) -> None:

@@ -19,6 +19,11 @@ def _silence(deps: Deps) -> float:
     return max(deps.settings.lease_seconds, 6 * deps.settings.sweep_seconds)
 
 
+def stale_after(deps: Deps) -> float:
+    """After how many seconds the contact is to be noted again: often enough to be no silence."""
+    return _silence(deps) / 5
+
+
 def lasts(deps: Deps, now: float, last: Mapping[str, float]) -> bool:
     since = now - last.get("leases.contact", now)
     return now - last.get("leases.seen", 0) <= _silence(deps) and since >= deps.settings.lease_seconds

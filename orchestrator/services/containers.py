@@ -6,6 +6,7 @@ Source: spec "definition", Node types and Outputs; spec "engine", Containers.
 """
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,8 +23,8 @@ from orchestrator.core.branching import RefusedError
 from orchestrator.core.effects import Timer
 from orchestrator.core.outcome import StepError
 from orchestrator.core.plan import PlanNode
-from orchestrator.core.reset import Standing, reset
-from orchestrator.services import asking, container_ends, container_steps, data, inline
+from orchestrator.core.reset import Reset, Standing, reset
+from orchestrator.services import asking, container_ends, container_steps, data, inline, opening_anew
 from orchestrator.services.advancing import Advancing
 from orchestrator.services.data import Names
 from orchestrator.services.rerun_keys import key_of, rerun_of
@@ -126,7 +127,7 @@ def _carry_on(advance: Advancing, at: container_steps.Standpoint, row: Container
     failed.sort(key=lambda branch: branch.status != "open")
     _line_up(advance, at, failed[most:])
     for branch in failed[:most]:
-        _reopen(advance, at, branch)
+        _do_again(advance, at, branch)
     _open(advance, at, row)
 
 
@@ -139,10 +140,6 @@ def _line_up(advance: Advancing, at: container_steps.Standpoint, found: list[Bra
         runs.note(advance.session, advance.info.id, "branch.aborted", told, step=at.path)
 
 
-def _reopen(advance: Advancing, at: container_steps.Standpoint, branch: BranchRow) -> None:
-    told = {"position": branch.position}
-    runs.note(advance.session, advance.info.id, "branch.reopened", told, step=at.path)
-    _do_again(advance, at.node, branch)
 
 
 def _go_again(advance: Advancing, at: container_steps.Standpoint, row: ContainerRow) -> bool:
@@ -156,7 +153,7 @@ def _go_again(advance: Advancing, at: container_steps.Standpoint, row: Container
     count, found = branches.put_off(advance.session, advance.info.id, row.no, most)
     taken = found[: max(0, most - (under_way - count))]
     for branch in taken:
-        _reopen(advance, at, branch)
+        _do_again(advance, at, branch)
     return len(taken) < count
 
 
@@ -166,32 +163,48 @@ def _last(advance: Advancing, row: ContainerRow) -> BranchRow | None:
     return branches.at(advance.session, advance.info.id, row.no, row.opened - 1)
 
 
-def _do_again(advance: Advancing, node: PlanNode, branch: BranchRow) -> None:
+def _do_again(advance: Advancing, at: container_steps.Standpoint, branch: BranchRow) -> None:
     """Reset what did not succeed in a branch, and start what that makes ready."""
     plan, run_id = advance.plan, advance.info.id
-    nos = container_steps.steps_of(advance, node, branch.number)
-    rows = {row.no: _row(row) for row in steps.hot(advance.session, run_id, nos)}
+    nos = container_steps.steps_of(advance, at.node, branch.number)
+    rows = {row.no: row for row in steps.hot(advance.session, run_id, nos)}
     edges = {row.no: row.out_edges for row in steps.stored(advance.session, run_id, nos, outputs=False)}
-    again = reset(
-        plan,
-        nos,
-        {
-            no: Standing(status=status, attempt=attempt, out_edges=edges[no])
-            for no, (status, attempt) in rows.items()
-        },
+    again = reset(plan, nos, {no: _standing(row, edges[no]) for no, row in rows.items()})
+    steps.set_live_in(advance.session, run_id, again.given)
+    told = {"position": branch.position}
+    given = {plan.at(no).id: live_in for no, live_in in again.given.items()}
+    runs.note(
+        advance.session, run_id, "branch.reopened", told | ({"given": given} if given else {}), step=at.path
     )
     branches.reopen(advance.session, run_id, branch.number)
     if again.moves:
-        advance.round(Transition(run_id=run_id, moves=again.moves, while_=OPEN))
-    elif all(status in STEP_TERMINAL for status, _ in rows.values()):
+        moves = _opened_anew(advance, again)
+        advance.round(Transition(run_id=run_id, moves=moves, while_=OPEN))
+    elif all(row.status in STEP_TERMINAL for row in rows.values()):
         # Every step had ended well: it was `collect` that failed, and is asked again.
         advance.ended.append(branch.number)
     if again.decisions:
         advance.push(Transition(run_id=run_id, decisions=again.decisions, while_=OPEN))
 
 
-def _row(row: Hot) -> tuple[StepStatus, int]:
-    return StepStatus(row.status), row.attempt
+def _opened_anew(advance: Advancing, again: Reset) -> tuple[Move, ...]:
+    """Containers behind steps that are done again begin with their first branch, under new keys: what they have done
+    was of another input. Where steps in one are let end it goes on with what it has."""
+    session, run_id = advance.session, advance.info.id
+    afresh = [no for no in again.behind if not opening_anew.is_at_work(advance, no)]
+    if not afresh:
+        return again.moves
+    opening_anew.open_anew(advance, afresh)
+    nth = resets.reruns(session, run_id) + 1
+    rows = [row for no in afresh for row in resets.rows(session, run_id, no, 1)]
+    resets.begin_anew(session, run_id, {row.no: key_of(run_id, row, nth) for row in rows})
+    return tuple(replace(move, more={"rerun": nth}) if move.no in afresh else move for move in again.moves)
+
+
+def _standing(row: Hot, edges: str | None) -> Standing:
+    return Standing(
+        status=StepStatus(row.status), attempt=row.attempt, out_edges=edges, live_in=row.live_in
+    )
 
 
 def _open(advance: Advancing, at: container_steps.Standpoint, row: ContainerRow) -> None:
@@ -328,8 +341,16 @@ def branch_ended(advance: Advancing, number: int) -> None:
     row = branches.count(session, run_id, branch.container, ended=1, failed=int(error is not None))
     if branching.tolerates(at.node, container_steps.counters(row)):
         _go_on(advance, at, row, branch)
-    else:
+    elif error is not None:
         container_ends.fail(advance, at, _of_branch(branch, error), row)
+    else:
+        _fail(advance, at, row)
+
+
+def _fail(advance: Advancing, at: container_steps.Standpoint, row: ContainerRow) -> None:
+    """A container fails by a branch that failed before."""
+    failed, *_ = branches.of(advance.session, advance.info.id, row.no, ("failed",))
+    container_ends.fail(advance, at, _of_branch(failed, failed.error), row)
 
 
 def _of_branch(branch: BranchRow, error: dict[str, Any]) -> StepError:
@@ -343,17 +364,22 @@ def _of_branch(branch: BranchRow, error: dict[str, Any]) -> StepError:
 
 
 def carry_on(advance: Advancing, no: int) -> None:
-    """A container that waits and has no branch open goes on as after the end of its last one."""
+    """A container that waits and has no branch open goes on as after the end of its last one; one of which more
+    has failed than it tolerates fails.
+
+    A loop whose last iteration was ended unfinished had begun its attempt, and is still to do it again.
+    """
     at = container_steps.standing(advance, no)
     row = branches.container(advance.session, advance.info.id, no)
     if at.status is not StepStatus.WAITING or row is None:
         return
     last = _last(advance, row)
     if not branching.tolerates(at.node, container_steps.counters(row)):
-        (failed, *_) = branches.of(advance.session, advance.info.id, no, ("failed",))
-        container_ends.fail(advance, at, _of_branch(failed, failed.error), row)
+        _fail(advance, at, row)
     elif last is None:
         _open(advance, at, row)
+    elif branching.is_loop(at.node) and last.status == "aborted":
+        _do_again(advance, at, last)
     else:
         _go_on(advance, at, row, last)
     advance.settle()

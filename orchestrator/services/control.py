@@ -3,13 +3,13 @@
 Each is allowed where it makes sense, and reopens a run that has ended. Source: spec "engine", States and Control.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from models.errors import ConflictError
 from models.states import StepStatus
 from orchestrator.core.effects import Effect
-from orchestrator.services import checkpoints, reaching, rewinding, settling_by_hand, undoing
+from orchestrator.services import audited, checkpoints, reaching, rewinding, settling_by_hand, undoing
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -40,7 +40,7 @@ def retry(deps: Deps, actor: Actor, wanted: Wanted, once: Once | None = None) ->
 
     Raises NotFoundError, ConflictError (it has not failed, or the run cannot go on).
     """
-    return _do(deps, actor, wanted, once, lambda reached: _retry(reached, actor))
+    return _do(deps, actor, wanted, once, "retry", lambda reached: _retry(reached, actor))
 
 
 def _retry(reached: Reached, actor: Actor) -> None:
@@ -58,7 +58,7 @@ def rerun(deps: Deps, actor: Actor, wanted: Wanted, once: Once | None = None) ->
 
     Raises NotFoundError, ConflictError (it has not ended, or is in a loop or parallel).
     """
-    return _do(deps, actor, wanted, once, lambda reached: _rerun(reached, actor))
+    return _do(deps, actor, wanted, once, "rerun", lambda reached: _rerun(reached, actor))
 
 
 def _rerun(reached: Reached, actor: Actor) -> None:
@@ -87,7 +87,7 @@ def skip(deps: Deps, actor: Actor, wanted: Wanted, once: Once | None = None) -> 
 
     Raises NotFoundError, ConflictError (it runs, or has ended otherwise).
     """
-    return _do(deps, actor, wanted, once, lambda reached: _skip(reached, actor))
+    return _do(deps, actor, wanted, once, "skip", lambda reached: _skip(reached, actor))
 
 
 def _skip(reached: Reached, actor: Actor) -> None:
@@ -106,7 +106,9 @@ def complete(
     Raises NotFoundError, ConflictError (it neither failed nor waits), InvalidError (an output that no handler
     may give).
     """
-    return _do(deps, actor, wanted, once, lambda reached: _complete(reached, actor, output))
+    return _do(
+        deps, actor, wanted, once, "complete", lambda reached: _complete(reached, actor, output), {"output": [output]}
+    )
 
 
 def _complete(reached: Reached, actor: Actor, output: Any) -> None:
@@ -123,7 +125,13 @@ def _complete(reached: Reached, actor: Actor, output: Any) -> None:
 
 
 def _do(
-    deps: Deps, actor: Actor, wanted: Wanted, once: Once | None, act: Callable[[Reached], None]
+    deps: Deps,
+    actor: Actor,
+    wanted: Wanted,
+    once: Once | None,
+    name: str,
+    act: Callable[[Reached], None],
+    told: Mapping[str, Any] | None = None,
 ) -> list[Effect]:
     guard = once or Once()
     with deps.db.transaction() as session:
@@ -132,6 +140,7 @@ def _do(
         reached = reaching.reach(deps, session, actor, wanted)
         act(reached)
         effects = reached.advance.waves()
+        audited.step(reached, actor, name, told)
         guard.finish(session, {"id": wanted.run_id})
         return effects
 

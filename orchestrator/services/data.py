@@ -187,6 +187,10 @@ class Names(Mapping[str, Any]):
         """Take a row that the caller has at hand."""
         self._rows[no] = row
 
+    def found(self, no: int) -> Stored | None:
+        """A row that was read already, None where none was."""
+        return self._rows.get(no)
+
     def know_undone(self, node: PlanNode, live_in: str | None) -> None:
         """Take the owner of a compensation as the attempt left it that is undone."""
         if node.undoes is not None and live_in is not None:
@@ -263,7 +267,7 @@ class Names(Mapping[str, Any]):
         """The steps that this one's input is made of, in the order of the edges; [INPUTS] for an entry."""
         if not node.ins:
             return [INPUTS]
-        if node.need is not None:
+        if node.need is not None or live_in is not None:
             places = sorted(int(place) for place in (live_in or "").split(",") if place)
             return [node.ins[place].source for place in places]
         self.prefetch([edge.source for edge in node.ins])

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from models.database import Database
 from orchestrator import registry
 from orchestrator.bridge import Gateway, GatewayParts
+from orchestrator.bus import BusParts, EventBus
 from orchestrator.core.document import Limits
 from orchestrator.core.nodetype import NodeType
 from orchestrator.drivers.outbound import GuardedOutbound
@@ -24,6 +25,8 @@ from orchestrator.ports import (
 )
 from orchestrator.services import clock as clocks
 from orchestrator.services import data, dispatching, gateways, pricing, vault
+from orchestrator.services.known_runs import KnownRuns
+from orchestrator.services.paces import Paces
 from orchestrator.services.people import Desk
 from orchestrator.services.plans import PlanCache
 from orchestrator.services.streaming import Chunks
@@ -44,6 +47,12 @@ class Deps:
     process: str
     foreign: ForeignTasks = field(default_factory=NoForeignTasks)
     windows: Windows = field(default_factory=Windows)
+    paces: Paces = field(default_factory=Paces)
+
+    @cached_property
+    def runs(self) -> KnownRuns:
+        """What never changes of the runs that this process worked on last."""
+        return KnownRuns(self.db)
 
     @cached_property
     def gateways(self) -> Mapping[str, Gateway]:
@@ -61,6 +70,12 @@ class Deps:
     def agents(self) -> dispatching.Dispatcher:
         """The agents of all workspaces, as steps reach them."""
         return dispatching.Dispatcher(self)
+
+    @cached_property
+    def bus(self) -> EventBus | None:
+        """The event bus, None where it is off."""
+        url = self.settings.bus
+        return None if url is None else registry.make_bus(BusParts(settings=self.settings, url=url))
 
     @cached_property
     def chunks(self) -> Chunks:
@@ -113,6 +128,8 @@ class Deps:
                 driver.close()
         if "chunks" in self.__dict__:
             self.chunks.close()
+        if self.__dict__.get("bus") is not None:
+            self.__dict__["bus"].close()
         self.outbound.close()
         self.db.close()
 

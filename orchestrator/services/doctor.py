@@ -5,7 +5,8 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,6 +17,9 @@ from models.errors import OrchestratorError
 from models.gateway import Gateway
 from models.queries import gateways
 from models.states import GatewayStatus
+from orchestrator import registry
+from orchestrator.bus import BusParts
+from orchestrator.drivers import redis_client
 from orchestrator.services import deps as parts
 from orchestrator.services import health
 from orchestrator.services.deps import Deps
@@ -37,12 +41,13 @@ class Check:
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """Check database, broker, result backend, workers and beat, one after the other; never raises for a part."""
+    """Check database, broker, result backend, bus, workers and beat, one after the other; never raises for a part."""
     database = _checked("database", lambda: _database(settings))
     yield database
     yield _checked("broker", lambda: reach(settings.broker))
     yield _checked("result_backend", lambda: reach(settings.results or ""))
     yield foreign_results(settings)
+    yield _checked("event_bus", lambda: _bus(settings))
     if database.ok:
         yield from _alive(settings)
 
@@ -92,12 +97,7 @@ def reach(url: str) -> str:
 
 
 def _redis(url: str) -> str:
-    found = urlsplit(url)
-    if found.scheme == "redis+socket":
-        number = int(parse_qs(found.query).get("virtual_host", ["0"])[0])
-        client = redis.Redis(unix_socket_path=found.path, db=number, socket_timeout=_SECONDS)
-    else:
-        client = redis.Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS)
+    client: Any = redis_client.connect(url, timeout=_SECONDS)
     with client:
         server = client.info("server")
         memory = client.info("memory")
@@ -105,6 +105,16 @@ def _redis(url: str) -> str:
     policy = memory.get("maxmemory_policy", "unknown")
     lossy = "" if policy == "noeviction" else f"; maxmemory-policy {policy} loses messages: set noeviction"
     return f"{server.get('server_name', 'redis')} {version}{lossy}"
+
+
+def _bus(settings: Settings) -> str:
+    if settings.bus is None:
+        return "off"
+    bus = registry.make_bus(BusParts(settings=settings, url=settings.bus))
+    try:
+        return bus.ping()
+    finally:
+        bus.close()
 
 
 def _database(settings: Settings) -> str:

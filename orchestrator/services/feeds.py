@@ -1,6 +1,6 @@
 """What a live stream of a run's events reads: where each run stands, the events up to there, what steps stream."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from models.errors import NotFoundError
 from models.event import Chunk
 from models.queries import chunks as streamed
 from models.queries import run_views as queries
+from models.queries import spans
 from models.states import RUN_TERMINAL
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
@@ -34,8 +35,8 @@ def head(deps: Deps, actor: Actor, run_id: str) -> Head:
 
 def heads(deps: Deps, run_ids: Collection[str]) -> dict[str, Head]:
     """Where these runs stand, in one query; a run that is gone is absent."""
-    with deps.db.read() as session:
-        rows = queries.heads(session, run_ids)
+    with deps.db.glance() as session:
+        rows = spans.heads(session, run_ids)
     return {row.id: Head(seq=row.seq, ended=row.status in RUN_TERMINAL) for row in rows}
 
 
@@ -43,6 +44,12 @@ def events(deps: Deps, run_id: str, *, after: int, upto: int, limit: int = 500) 
     """At most `limit` events of a run from after `after` to `upto`, as callers see them."""
     with deps.db.read() as session:
         return [event(row) for row in queries.events(session, run_id, after=after, upto=upto, limit=limit)]
+
+
+def fresh(deps: Deps, asked: Mapping[str, tuple[int, int]], limit: int) -> list[dict[str, Any]]:
+    """At most `limit` events of these runs by run and number, from after the first number to the last of each."""
+    with deps.db.glance() as session:
+        return [event(row) for row in spans.events(session, asked, limit)]
 
 
 def chunks(

@@ -14,16 +14,17 @@ from sqlalchemy.orm import Session
 from models.base import uuid7
 from models.errors import ConflictError, InvalidError, NotFoundError
 from models.event import Event
-from models.queries import arrivals, runs, steps
+from models.queries import arrivals, runs
 from models.queries.runs import RunInfo
 from models.run import Run, RunData
+from models.run_moves import NewRun, RunEvent
 from models.states import RunStatus
 from orchestrator.core import schema
 from orchestrator.core.aims import Aims, aim
 from orchestrator.core.plan import Plan
 from orchestrator.core.rebuild import State, rebuild
 from orchestrator.core.undone import undone
-from orchestrator.services import checkpoints, concurrency, provisioning, run_views
+from orchestrator.services import audited, checkpoints, concurrency, provisioning, run_views
 from orchestrator.services.actors import Actor
 from orchestrator.services.advance import Advance
 from orchestrator.services.arriving import Arrival
@@ -78,8 +79,13 @@ def fork(deps: Deps, actor: Actor, wanted: Wanted, once: Once | None = None) -> 
             )
         place, aims, state = _aims(origin, wanted)
         created = _create(deps, session, actor, origin, wanted, place, aims, state)
+        audited.run(session, actor, "fork", created.run_id, None, wanted.reason, _told(wanted, place))
         guard.finish(session, {"id": created.run_id})
         return created
+
+
+def _told(wanted: Wanted, place: Position) -> dict[str, Any]:
+    return {"forked_from": wanted.run_id, "seq": place.seq, "inputs": wanted.inputs, "variables": wanted.variables}
 
 
 def _origin(deps: Deps, session: Session, actor: Actor, run_id: str) -> _Origin:
@@ -140,7 +146,6 @@ def _create(
     _insert(deps, session, actor, origin, info, variables, source, wanted.reason)
     advance = Advance(deps=deps, session=session, plan=origin.plan, info=info)
     files = provisioning.wanted(session, origin.plan, info)
-    runs.move(session, info.id, RunStatus.RUNNING, "run.started")
     Arrival(
         advance=advance,
         aims=aims,
@@ -205,28 +210,6 @@ def _insert(
 ) -> None:
     plan = origin.plan
     timeout = None if plan.timeout is None else datetime.fromtimestamp(deps.clock.now() + plan.timeout, UTC)
-    run = {
-        "id": info.id,
-        "workspace_id": info.workspace_id,
-        "workflow_id": origin.run.workflow_id,
-        "version_id": info.version_id,
-        "status": RunStatus.PENDING.value,
-        "seq": 1,
-        "open_steps": plan.width,
-        "priority": info.priority,
-        "has_budget": info.has_budget,
-        "cost_microcents": 0,
-        "concurrency_key": info.concurrency_key,
-        "timeout_at": timeout,
-    }
-    kept = {
-        "inputs": info.inputs,
-        "variables": variables,
-        "overrides": info.overrides,
-        "created_by": actor.name,
-        "forked_from": source,
-    }
-    runs.insert_run(session, run, kept, dict(origin.data.labels), _limit(session, origin))
     told = {
         "workflow": info.workflow,
         "version": origin.version,
@@ -235,7 +218,28 @@ def _insert(
         "forked_from": source,
         "reason": reason,
     }
-    runs.append(session, info.id, 1, "run.created", told, actor=actor.name)
+    events = [RunEvent(type="run.created", data=told, actor=actor.name)]
     if info.overrides:
-        runs.note(session, info.id, "override.applied", info.overrides, actor=actor.name)
-    steps.insert_all(session, info.id, plan.step_rows)
+        events.append(RunEvent(type="override.applied", data=info.overrides, actor=actor.name))
+    new = NewRun(
+        id=info.id,
+        workspace_id=info.workspace_id,
+        workflow_id=origin.run.workflow_id,
+        version_id=info.version_id,
+        status=RunStatus.RUNNING,
+        events=(*events, RunEvent(type="run.started")),
+        steps=plan.step_rows,
+        open_steps=plan.width,
+        priority=info.priority,
+        has_budget=info.has_budget,
+        concurrency_key=info.concurrency_key,
+        timeout_at=timeout,
+        inputs=info.inputs,
+        variables=variables,
+        overrides=info.overrides,
+        labels=dict(origin.data.labels),
+        created_by=actor.name,
+        forked_from=source,
+        budget=_limit(session, origin),
+    )
+    runs.create(session, new)

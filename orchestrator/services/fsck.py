@@ -22,6 +22,7 @@ from orchestrator.services.fsck_people import PEOPLE
 from orchestrator.services.fsck_rebuilt import REBUILT
 from orchestrator.services.fsck_record import Check, Record, Violation
 from orchestrator.services.fsck_rows import ROWS
+from orchestrator.services.fsck_webhooks import undelivered
 
 CHECKS: tuple[Check, ...] = (*ROWS, *HISTORY, *COMPENSATION, *COSTS, *INPUTS, *BRANCHES, *REBUILT, *PEOPLE)
 _BATCH = 200
@@ -43,8 +44,8 @@ def check_all(deps: Deps, since: datetime | None = None) -> Iterator[Violation]:
     Runs are read one by one, each as one moment shows it; one that is deleted meanwhile is passed over.
     """
     with deps.db.read() as session:
-        unguarded = list(_unguarded(session))
-    yield from unguarded
+        found = [*_unguarded(session), *undelivered(session)]
+    yield from found
     after: str | None = None
     while True:
         with deps.db.read() as session:

@@ -12,7 +12,7 @@ from models.queries import agents
 from models.queries import gateways as queries
 from orchestrator import registry
 from orchestrator.core.effects import Effect
-from orchestrator.services import gateways, naming, paging, unserved, vault
+from orchestrator.services import auditing, gateways, naming, paging, unserved, vault
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.gateways import LOCAL
@@ -46,6 +46,7 @@ def create(deps: Deps, actor: Actor, body: Mapping[str, Any], once: Once) -> dic
         if made is None:
             raise _taken(name)
         answer = _view(_found(session, actor, made))
+        auditing.record(session, actor, "gateway.create", f"gateway:{made}", after=answer)
         once.finish(session, answer)
         return answer
 
@@ -80,12 +81,13 @@ def update(
         row = queries.lock(session, actor.workspace_id, gateway)
         if row is None:
             raise _missing(gateway)
-        values = _changes(deps, row, body)
+        before, values = _view(row), _changes(deps, row, body)
         if "name" in values and queries.name_is_taken(session, actor.workspace_id, values["name"], but=row.id):
             raise _taken(values["name"])
         queries.change(session, row.id, values)
         session.expire_all()
         answer = _view(_found(session, actor, row.id))
+        auditing.record(session, actor, "gateway.update", f"gateway:{row.id}", before=before, after=answer)
         once.finish(session, answer)
     return answer, unserved.release(deps, actor.workspace_id)
 
@@ -137,6 +139,7 @@ def remove(deps: Deps, actor: Actor, gateway: str, once: Once) -> dict[str, Any]
             )
         answer = _view(row)
         queries.remove(session, row.id)
+        auditing.record(session, actor, "gateway.delete", f"gateway:{row.id}", before=answer)
         once.finish(session, answer)
         return answer
 

@@ -16,9 +16,8 @@ MOST = 64  # pings of 2 s each, so many at once: a sweep of dead gateways takes 
 
 def pings(deps: Deps) -> Swept:
     """Ask the gateways that are due; whoever takes one asks it alone. No transaction is open meanwhile."""
-    every = min(LATEST, max(SOONEST, INTERVALS * deps.settings.sweep_seconds))
     with deps.db.read() as session:
-        before = sweeps.clock(session) - every
+        before = sweeps.clock(session) - every(deps)
         if not queries.any_due(session, before):
             return Swept()
     with deps.db.transaction() as session:
@@ -26,3 +25,8 @@ def pings(deps: Deps) -> Swept:
     with ThreadPoolExecutor(min(AT_ONCE, max(1, len(due))), thread_name_prefix="ping") as pool:
         asked = list(pool.map(partial(gateways.ask, deps), due))
     return Swept(effects=tuple(effect for found in asked for effect in found.effects), found=len(due))
+
+
+def every(deps: Deps) -> float:
+    """After how many seconds a gateway is asked again."""
+    return min(LATEST, max(SOONEST, INTERVALS * deps.settings.sweep_seconds))

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from models.queries import gauges, stamps, sweeps
+from models.queries import gauges, held_places, stamps, sweeps
+from orchestrator.services import bus_feed
 from orchestrator.services.deps import Deps
 from orchestrator.services.sweeps import BEAT, SWEEPS
 
@@ -16,7 +17,8 @@ class Gauges:
 
 
 def missing(deps: Deps) -> list[str]:
-    """Which of `workers` and `beat` have not shown themselves for five sweeps, or 10 s where that is more.
+    """Which of `workers` and `beat` have not shown themselves for five sweeps, or 10 s where that is more; and `bus`,
+    where it did not answer the last time that it was given something.
 
     Workers run the sweeps, on beat's word or, when that is missing, on their own.
     """
@@ -25,11 +27,13 @@ def missing(deps: Deps) -> list[str]:
     with deps.db.read() as session:
         now = sweeps.clock(session)
         last = stamps.last(session, [stamp for known in names.values() for stamp in known])
-    return [
+        away = deps.settings.bus is not None and held_places.error(session, bus_feed.NAME) is not None
+    silent = [
         part
         for part, known in names.items()
         if now - max((last.get(stamp, 0.0) for stamp in known), default=0.0) > patience
     ]
+    return [*silent, "bus"] if away else silent
 
 
 def measure(deps: Deps) -> Gauges:

@@ -1,11 +1,10 @@
-"""Nodes that are evaluated within the transaction: noop, set, condition, router, and every `when`."""
+"""Nodes that are evaluated within the transaction: noop, set, emit, condition, router, and every `when`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from models.base import dump_json
-from models.errors import OrchestratorError
+from models.errors import ErrorCode, OrchestratorError
 from models.moves import AttemptChange, AttemptResult, Decision, ExtraEvent, Move, Target
 from models.queries.runs import RunInfo
 from models.queries.steps import Stored
@@ -96,11 +95,14 @@ def _evaluate(deps: Deps, node: PlanNode, plan: Plan, names: Names, target: Targ
     if not isinstance(outcome, Succeeded):
         raise conditions.ConditionError(f"node {node.id!r} of type {node.type} cannot wait: it is inline")
     passed = passed_on(names, sources) if passes else None
-    _know_itself(node, names, given if node.passes else outcome.output, passed)
+    output = given if node.passes else outcome.output
+    text = None if passed is not None else dump_json(output)
+    if not node.passes and text is not None and (wrong := _too_large(deps, node, text)) is not None:
+        return failed(plan, node, target.attempt, wrong)
+    _know_itself(node, names, output, passed)
     digits = decide.edges_on_success(
         node, route=outcome.route, terminal=outcome.terminal, holds=edge_values(node, stored)
     )
-    output = None if passed is not None else dump_json(given if node.passes else outcome.output)
     more = {"edges": digits} | ({} if outcome.route is None else {"route": outcome.route})
     move = Move(
         no=node.no,
@@ -117,7 +119,7 @@ def _evaluate(deps: Deps, node: PlanNode, plan: Plan, names: Names, target: Targ
         change=AttemptChange.WHOLE,
         result=AttemptResult(
             status="success",
-            output=output,
+            output=text,
             passed=None if passed is None else ",".join(map(str, passed)),
             resolved=None if resolved is None else dump_json(resolved),
             input_digest=None if passes else data.digest(given),
@@ -127,16 +129,26 @@ def _evaluate(deps: Deps, node: PlanNode, plan: Plan, names: Names, target: Targ
         move=move,
         decisions=decide.decisions(plan, node, digits),
         variables=outcome.variables,
-        extras=variable_events(target.path, outcome.variables),
+        extras=extra_events(target.path, outcome),
     )
 
 
-def variable_events(path: str, variables: Mapping[str, Any]) -> tuple[ExtraEvent, ...]:
-    """An event for each variable that a step set."""
-    return tuple(
+def _too_large(deps: Deps, node: PlanNode, text: str) -> StepError | None:
+    """Why an output that an inline node makes itself is not kept; it is never truncated, its event neither."""
+    size, limit = len(text.encode()), node.max_output_bytes or deps.settings.max_output_bytes
+    if size <= limit:
+        return None
+    message = f"the output has {size} bytes, the limit is {limit}; raise max_output_bytes, or make it smaller"
+    return StepError.of(ErrorCode.OUTPUT_TOO_LARGE, message)
+
+
+def extra_events(path: str, outcome: Succeeded) -> tuple[ExtraEvent, ...]:
+    """An event for each variable that a step set, and those that it published."""
+    set_ = (
         ExtraEvent(type="variable.set", step=path, data={"key": key, "value": value})
-        for key, value in variables.items()
+        for key, value in outcome.variables.items()
     )
+    return (*set_, *(ExtraEvent(type=own.type, step=path, data=own.data) for own in outcome.emits))
 
 
 def _know_itself(node: PlanNode, names: Names, output: Any, passed: list[int] | None) -> None:

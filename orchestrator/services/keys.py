@@ -15,7 +15,7 @@ from models.base import uuid7
 from models.errors import NotFoundError, UnauthorizedError
 from models.queries import keys
 from models.workspace import ApiKey
-from orchestrator.services import paging, tokens, workspaces
+from orchestrator.services import auditing, paging, tokens, workspaces
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -50,7 +50,9 @@ def create(
         if kept is None:
             place = workspaces.reachable(session, actor, workspace or actor.workspace_id)
             row, nonce = _add(session, deps.settings, place.id, name=name, scopes=scopes)
-            kept = {**_view(row, place.name), "nonce": nonce}
+            made = _view(row, place.name)
+            auditing.record(session, actor, "key.create", f"key:{row.id}", after=made, workspace_id=place.id)
+            kept = {**made, "nonce": nonce}
             once.finish(session, kept)
     shown = {key: value for key, value in kept.items() if key != "nonce"}
     return {**shown, "key": token(deps.settings, kept["nonce"])}
@@ -78,9 +80,15 @@ def revoke(deps: Deps, actor: Actor, key_id: str, once: Once) -> dict[str, Any]:
         if (kept := once.begin(session)) is not None:
             return kept
         row, workspace = _found(session, actor, key_id)
+        before = _view(row, workspace)
         keys.revoke(session, row.id, datetime.now(UTC))
         session.refresh(row)
         answer = _view(row, workspace)
+        if before["revoked_at"] is None:
+            target, place = f"key:{row.id}", row.workspace_id
+            auditing.record(
+                session, actor, "key.revoke", target, before=before, after=answer, workspace_id=place
+            )
         once.finish(session, answer)
         return answer
 
@@ -96,7 +104,9 @@ def bootstrap(deps: Deps, known: str | None = None) -> str:
             row = keys.by_digest(session, tokens.digest(known))
             if row is not None and row.workspace_id == place.id and "admin" in row.scopes:
                 return known
-        _, nonce = _add(session, deps.settings, place.id, name="admin", scopes=["admin"])
+        row, nonce = _add(session, deps.settings, place.id, name="admin", scopes=["admin"])
+        operator = Actor(workspace_id=place.id, key_id="machine", scopes=frozenset(), name="operator at the machine")
+        auditing.record(session, operator, "key.create", f"key:{row.id}", after=_view(row, place.name))
     return token(deps.settings, nonce)
 
 

@@ -74,6 +74,7 @@ def window(deps: Deps, session: Session, queue: str) -> int:
     """How many steps of a workspace may be sent to a queue and unclaimed."""
 
     def ask() -> int:
+        deps.paces.hear(queries.cheap_types(session, consumers.SEEN_SECONDS))
         setting = deps.settings.dispatch_window
         slots = 0 if setting is not None else queries.consumers(session, queue, consumers.SEEN_SECONDS)
         return lanes.window(setting, slots)
@@ -87,10 +88,10 @@ def room(deps: Deps, session: Session, lane: Lane, marked: int = 0) -> int:
     return most - queries.sent(session, lane.workspace_id, lane.name, most)
 
 
-def after_claim(deps: Deps, workspace_id: str, queue: str) -> tuple[Effect, ...]:
-    """A message of a queue was claimed, or spent on a step that has to wait: what goes out in its place."""
+def after_claim(deps: Deps, workspace_id: str, queue: str, claims: int = 1) -> tuple[Effect, ...]:
+    """Steps of a queue were claimed, or a message was spent on one that has to wait: what goes out in their place."""
     lane = Lane(workspace_id=workspace_id, kind=Kind.QUEUE, name=queue)
-    seconds = deps.windows.claimed(str(lane), queue)
+    seconds = deps.windows.claimed(str(lane), queue, claims)
     if seconds is None:
         return ()
     return (Release(lane=str(lane), seconds=seconds),) if seconds else release(deps, lane)

@@ -38,10 +38,11 @@ class LeaseKeeper:
                 self._thread.start()
         return given_up
 
-    def release(self, held: Held) -> None:
-        """The attempt has ended."""
+    def release(self, *ended: Held) -> None:
+        """These attempts have ended."""
         with self._lock:
-            self._held.pop(held, None)
+            for held in ended:
+                self._held.pop(held, None)
 
     def close(self) -> None:
         """Stop renewing."""

@@ -1,4 +1,4 @@
-"""One rule for the names of agents and gateways."""
+"""One rule for the names of agents, gateways and schedules."""
 
 import re
 

@@ -11,7 +11,7 @@ from orchestrator.core import conditions, decide, retry
 from orchestrator.core.effects import Effect, Timer
 from orchestrator.core.outcome import StepError
 from orchestrator.core.plan import PlanNode
-from orchestrator.services import reaching
+from orchestrator.services import audited, reaching
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -40,6 +40,7 @@ def override(
             )
         _apply(reached, actor, given)
         effects = reached.advance.waves()
+        audited.step(reached, actor, "override", given)
         guard.finish(session, {"id": wanted.run_id})
         return effects
 

@@ -4,6 +4,7 @@ No transaction is open while a handler works (spec "layout", the way of a run).
 """
 
 import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +14,11 @@ from models.base import dump_json
 from models.database import OUTAGES
 from models.errors import ErrorCode, OrchestratorError
 from models.queries import steps
+from models.queries.steps import Stored
 from orchestrator.core import conditions, decide, lanes, redact, values
 from orchestrator.core.acceptance import PREVIEW_CHARACTERS
 from orchestrator.core.outcome import Cancelled, Failed, Outcome, Paused, StepError, Succeeded, Waiting
+from orchestrator.core.plan import Plan, PlanNode
 from orchestrator.ports import StepContext
 from orchestrator.services import asking, beats, data, inline, pricing, rows
 from orchestrator.services.claiming import Claimed
@@ -126,12 +129,35 @@ def names_of(deps: Deps, claimed: Claimed) -> Names:
     )
     for row in claimed.known:
         names.know(row.no, row)
-    node = claimed.node
-    sources = [edge.source for edge in node.ins] if node.need is None else []
-    named = names.steps_of({*node.refs, *node.edge_refs})
-    names.know_undone(node, claimed.live_in)
-    names.prefetch([*sources, *(no for no in named if no != node.no)])
+    names.know_undone(claimed.node, claimed.live_in)
+    names.prefetch(_needs(names, claimed.plan, claimed.node))
     return names
+
+
+def _needs(names: Names, plan: Plan, node: PlanNode) -> Sequence[int]:
+    """The steps whose rows a step's body reads, but for those that their outputs are passed on from."""
+    if not plan.branch(node.no):
+        return plan.needs(node)
+    sources = [edge.source for edge in node.ins] if node.need is None else []
+    return [*sources, *(no for no in names.steps_of({*node.refs, *node.edge_refs}) if no != node.no)]
+
+
+def read_ahead(deps: Deps, many: Sequence[Claimed], known: Mapping[int, Stored]) -> list[Claimed]:
+    """Steps of one run, none of them in a branch, each with the rows that its body needs, in one read.
+
+    `known`: rows of the run that are at hand. Raises OUTAGES.
+    """
+    plan, info = many[0].plan, many[0].info
+    names = Names(plan, info, rows.glanced(deps.db, info.id))
+    needs = [plan.needs(claimed.node) for claimed in many]
+    needed = {no for wanted in needs for no in wanted}
+    for row in (*(known[no] for no in needed if no in known), *(row for claimed in many for row in claimed.known)):
+        names.know(row.no, row)
+    names.prefetch(needed)
+    return [
+        replace(claimed, known=tuple(found for no in wanted if (found := names.found(no)) is not None))
+        for claimed, wanted in zip(many, needs, strict=True)
+    ]
 
 
 def prepare(deps: Deps, claimed: Claimed, names: Names) -> tuple[StepContext, dict[str, Any] | None]:

@@ -9,7 +9,7 @@ from models.errors import InvalidError, NotFoundError, Problem
 from models.queries import pools
 from models.slots import Pool
 from orchestrator.core.lanes import Kind, Lane
-from orchestrator.services import paging
+from orchestrator.services import auditing, paging
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -27,7 +27,10 @@ def put(deps: Deps, actor: Actor, name: str, size: int, once: Once) -> dict[str,
     with deps.db.transaction() as session:
         if (kept := once.begin(session)) is not None:
             return kept
+        before = pools.find(session, actor.workspace_id, name)
+        known = None if before is None else {"size": before.size}
         answer = _view(session, pools.put(session, actor.workspace_id, name, size))
+        auditing.record(session, actor, "pool.set", f"pool:{name}", before=known, after={"size": size})
         once.finish(session, answer)
         return answer
 
@@ -56,6 +59,7 @@ def remove(deps: Deps, actor: Actor, name: str, once: Once) -> dict[str, Any]:
             return kept
         row = _found(session, actor, name)
         answer = _view(session, row)
+        auditing.record(session, actor, "pool.delete", f"pool:{name}", before={"size": row.size})
         pools.remove(session, row)
         once.finish(session, answer)
         return answer

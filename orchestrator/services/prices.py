@@ -8,7 +8,7 @@ from models.errors import InvalidError, NotFoundError, Problem
 from models.price import Price
 from models.queries import prices
 from models.queries.prices import ModelPrice as ModelPrice
-from orchestrator.services import paging
+from orchestrator.services import auditing, paging
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -27,7 +27,10 @@ def put(deps: Deps, actor: Actor, model: str, price: ModelPrice, once: Once) -> 
     with deps.db.transaction() as session:
         if (kept := once.begin(session)) is not None:
             return kept
+        before = prices.find(session, actor.workspace_id, model)
+        known = None if before is None else _view(before)
         answer = _view(prices.put(session, actor.workspace_id, model, price))
+        auditing.record(session, actor, "price.set", f"price:{model}", before=known, after=answer)
         once.finish(session, answer)
         return answer
 
@@ -55,6 +58,7 @@ def remove(deps: Deps, actor: Actor, model: str, once: Once) -> dict[str, Any]:
         row = _found(session, actor, model)
         answer = _view(row)
         prices.remove(session, row)
+        auditing.record(session, actor, "price.delete", f"price:{model}", before=answer)
         once.finish(session, answer)
         return answer
 

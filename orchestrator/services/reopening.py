@@ -28,7 +28,8 @@ def lock(deps: Deps, session: Session, actor: Actor, run_id: str) -> tuple[RunSt
     if info is not None and info.workspace_id == actor.workspace_id and info.concurrency_key is not None:
         lanes.wait(session, info.concurrency_key)
     state = runs.lock(session, run_id, actor.workspace_id) if info is not None else None
-    if state is None or info is None:
+    left = info is not None and info.has_budget and runs.budget(session, info.budget_id) is None
+    if state is None or info is None or left:  # left: with the run whose budget it drew on
         raise NotFoundError(f"there is no run {run_id}; GET /api/runs lists those that there are")
     plan = deps.plans.get(session, info.version_id)
     return state, Advance(deps=deps, session=session, plan=plan, info=info)

@@ -13,9 +13,10 @@ from models.queries import arrivals, compensations
 from models.states import RUN_TERMINAL, STEP_TERMINAL, StepStatus
 from orchestrator.core.aims import Aims, aim
 from orchestrator.core.effects import Effect
-from orchestrator.core.rebuild import State, rebuild
+from orchestrator.core.plan import Plan
+from orchestrator.core.rebuild import State, StepAt, rebuild
 from orchestrator.core.undone import undone
-from orchestrator.services import checkpoints, reopening
+from orchestrator.services import audited, checkpoints, reopening
 from orchestrator.services.actors import Actor
 from orchestrator.services.advance import Advance
 from orchestrator.services.arriving import Arrival
@@ -57,6 +58,8 @@ def restore(deps: Deps, actor: Actor, wanted: Wanted, once: Once | None = None) 
             reopening.reopen(advance, state, told, actor.name, wanted.limit_cents)
         _arrive(advance, log, place.seq, told, actor.name)
         effects = advance.waves()
+        to = {"checkpoint": place.name, "seq": place.seq}
+        audited.run(session, actor, "restore", run_id, state.status, wanted.reason, to)
         guard.finish(session, {"id": run_id})
         return effects
 
@@ -64,7 +67,7 @@ def restore(deps: Deps, actor: Actor, wanted: Wanted, once: Once | None = None) 
 def _arrive(advance: Advance, log: Sequence[Event], seq: int, told: dict[str, object], actor: str) -> None:
     now, then = rebuild(advance.plan, log), rebuild(advance.plan, log[:seq])
     again = undone(advance.plan, log, then)
-    aims = aim(advance.plan, then, again=again, left=_going_on(now, then))
+    aims = aim(advance.plan, then, again=again, left=_going_on(advance.plan, now, then))
     compensations.forget(advance.session, advance.info.id)
     Arrival(
         advance=advance,
@@ -78,15 +81,26 @@ def _arrive(advance: Advance, log: Sequence[Event], seq: int, told: dict[str, ob
     ).arrive()
 
 
-def _going_on(now: State, then: State) -> set[int]:
-    """The steps that were under way then, and have been without a break since."""
+def _going_on(plan: Plan, now: State, then: State) -> set[int]:
+    """The steps that were under way then, and have been without a break since.
+
+    A container has to stand where it stood: each of its attempts takes its branches up from how the last one left
+    them, and not as they stood before.
+    """
     broken = (*STEP_TERMINAL, StepStatus.PENDING)
     since = {change.path for change in now.replayed.changes if change.seq > then.seq and change.after.status in broken}
     return {
         no
         for no, step in then.steps.items()
-        if step.status not in broken and step.path not in since and now.steps[no].status not in broken
+        if step.status not in broken
+        and step.path not in since
+        and now.steps[no].status not in broken
+        and (plan.at(no).body is None or _stands(now.steps[no], step))
     }
+
+
+def _stands(now: StepAt, then: StepAt) -> bool:
+    return (now.status, now.told.attempt) == (then.status, then.told.attempt)
 
 
 def _same(aims: Aims, now: State, since: Sequence[Event]) -> frozenset[int]:

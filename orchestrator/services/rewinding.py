@@ -11,14 +11,14 @@ from typing import Any
 
 from models.errors import ConflictError
 from models.moves import Decision, Move, Transition
-from models.queries import branches, compensations, resets, runs, steps
+from models.queries import branches, compensations, resets, steps
 from models.queries.resets import Row
 from models.queries.steps import Hot
 from models.states import OPEN, STEP_TERMINAL, StepStatus
 from orchestrator.core.plan import Plan
 from orchestrator.core.rewind import Rewound, Standing, rewind
 from orchestrator.core.skips import CHUNK, descendants
-from orchestrator.services import container_ends, stopping
+from orchestrator.services import container_ends, opening_anew, stopping
 from orchestrator.services.advance import Advance
 from orchestrator.services.rerun_keys import key_of
 
@@ -79,7 +79,7 @@ def take_back(
     nth = _nth(advance, rows, afresh)
     moves = [_told(move, act, nth if move.no in afresh else 0, of_act=move.no in again) for move in found.moves]
     apply_all(advance, moves)
-    open_anew(advance, [no for no in afresh if advance.plan.at(no).body is not None])
+    opening_anew.open_anew(advance, [no for no in afresh if advance.plan.at(no).body is not None])
     keys = {no: key_of(advance.info.id, rows[no], nth) for no in afresh}
     resets.begin_anew(advance.session, advance.info.id, keys)
     changed = {*anew, *(move.no for move in found.moves)}
@@ -119,6 +119,7 @@ def _rewound(
             out_edges=row.out_edges,
             undecided=row.undecided,
             live=row.live,
+            live_in=row.live_in,
         )
         for no, row in rows.items()
     }
@@ -180,32 +181,6 @@ def check_may_close(advance: Advance, rows: Sequence[Hot]) -> None:
                 f"step {row.path} is {row.status} and an external commitment, which is let end; "
                 "try again when it has ended"
             )
-
-
-def open_anew(advance: Advance, nos: Sequence[int]) -> None:
-    """Containers, and those in their bodies, forget their branches; when they start they are opened from the start."""
-    plan, session, run_id = advance.plan, advance.session, advance.info.id
-    level, all_ = list(nos), list(nos)
-    while level:
-        found = resets.branches_of(session, run_id, level)
-        for number, container, position, open_ in found:
-            if open_:
-                path = steps.hot(session, run_id, [container])[0].path
-                raise ConflictError(
-                    f"branch {position} of {path} has {open_} steps that are let end (branch {number} of the run); "
-                    "try again when they have ended"
-                )
-        level = [
-            plan.step_of(number, member.no)
-            for number, container, _, _ in found
-            for member in plan.members(container % len(plan.nodes))
-            if member.body is not None
-        ]
-        all_ += level
-    for _, path in resets.opened(session, run_id, all_):
-        runs.note(session, run_id, "container.reset", {}, step=path)
-    if all_:
-        resets.forget(session, run_id, all_)
 
 
 def _set_error(advance: Advance, scope: Scope, rows: Iterable[Row]) -> None:

@@ -16,6 +16,8 @@ from orchestrator.core.outcome import StepError
 from orchestrator.services import asking, compensating, data, telling
 from orchestrator.services.advancing import Advancing
 
+COMPLETED = "run.completed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _End:
@@ -32,6 +34,8 @@ class _End:
 
 def finish(advance: Advancing) -> None:
     """Every step has ended: so does the run, or it undoes the next one."""
+    if advance.sound and _succeeded(advance):
+        return
     state = runs.lock(advance.session, advance.info.id)
     if state is None or state.status in RUN_TERMINAL:
         return
@@ -56,6 +60,25 @@ def finish(advance: Advancing) -> None:
     )
 
 
+def _succeeded(advance: Advancing) -> bool:
+    """End the run in success by one statement; False where it has failed, is being stopped or is not open."""
+    try:
+        outputs = _outputs(advance)
+    except OrchestratorError:
+        return False
+    if not runs.succeed(advance.session, advance.info.id, COMPLETED, outputs):
+        return False
+    _tell(advance)
+    return True
+
+
+def _outputs(advance: Advancing) -> Any:
+    """What the workflow says that its runs give. Raises OrchestratorError where that has no value."""
+    if advance.plan.outputs is None:
+        return None
+    return values.resolve(advance.plan.outputs, data.names(advance.session, advance.plan, advance.info))
+
+
 def _tell(advance: Advancing) -> None:
     advance.effects.extend(telling.ended(advance.session, advance.info))
     if advance.info.concurrency_key is not None:
@@ -73,14 +96,11 @@ def _end(advance: Advancing, state: RunState) -> _End:
         )
     if state.error is not None or state.stopping == RunStatus.FAILED:
         return _failed(state.error)
-    outputs: Any = None
-    if advance.plan.outputs is not None:
-        names = data.names(advance.session, advance.plan, advance.info)
-        try:
-            outputs = values.resolve(advance.plan.outputs, names)
-        except OrchestratorError as error:
-            return _failed(run_error(asking.step_error(error), None))
-    return _End(to=RunStatus.SUCCESS, event="run.completed", outputs=outputs)
+    try:
+        outputs = _outputs(advance)
+    except OrchestratorError as error:
+        return _failed(run_error(asking.step_error(error), None))
+    return _End(to=RunStatus.SUCCESS, event=COMPLETED, outputs=outputs)
 
 
 def _failed(error: dict[str, Any] | None) -> _End:

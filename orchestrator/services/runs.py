@@ -11,17 +11,17 @@ from sqlalchemy.orm import Session
 
 from models.base import uuid7
 from models.errors import BudgetExceededError, ConflictError, InvalidError, NotFoundError, Problem
-from models.queries import calls, runs, steps, workflows
+from models.queries import calls, runs, workflows
 from models.queries.dialect import as_id
 from models.queries.runs import RunInfo, RunState
 from models.queries.workflows import Runnable
+from models.run_moves import NewRun, RunEvent
 from models.states import RUN_TERMINAL, RunStatus
-from models.workflow import WorkflowVersion
 from orchestrator.core import schema
 from orchestrator.core.effects import Arrange, Effect
 from orchestrator.core.outcome import Call
 from orchestrator.core.plan import Plan
-from orchestrator.services import concurrency, links, pausing, provisioning, telling
+from orchestrator.services import audited, concurrency, links, pausing, provisioning, run_starts, telling
 from orchestrator.services.actors import Actor
 from orchestrator.services.advance import Advance
 from orchestrator.services.deps import Deps
@@ -33,7 +33,10 @@ MICROCENTS = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """What a run is started with. `budget` is {limit_cents, on_exceeded?}; `version` None: the current one."""
+    """What a run is started with. `budget` is {limit_cents, on_exceeded?}; `version` None: the current one.
+
+    `schedule`: what started it where that is a schedule, {id, name, fire_at, kind}.
+    """
 
     inputs: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
@@ -42,6 +45,7 @@ class Trigger:
     priority: int = 0
     version: int | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    schedule: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +66,32 @@ def create(deps: Deps, actor: Actor, workflow: str, trigger: Trigger, once: Once
     with deps.db.transaction() as session:
         if once is not None and (earlier := once.begin(session)) is not None:
             return Created(run_id=earlier["id"])
-        found = _runnable(session, actor, workflow, trigger.version)
-        plan = deps.plans.get(session, found.version.id)
-        _check(plan, found.version, trigger)
+        found, plan = _checked(session, deps, actor, workflow, trigger)
         created = _create(deps, session, actor, plan, found, trigger, uuid7())
+        audited.run(session, actor, "create", created.run_id, None, told=_told(found, trigger))
         if once is not None:
             once.finish(session, {"id": created.run_id})
     return created
+
+
+def create_in(session: Session, deps: Deps, actor: Actor, workflow: str, trigger: Trigger) -> Created:
+    """The same in the caller's transaction, which holds no run's lock, and unaudited. Raises what `create` raises."""
+    found, plan = _checked(session, deps, actor, workflow, trigger)
+    return _create(deps, session, actor, plan, found, trigger, uuid7())
+
+
+def check(session: Session, deps: Deps, actor: Actor, workflow: str, trigger: Trigger) -> Runnable:
+    """The version that a run would be of, were it started now. Raises what `create` raises of it."""
+    return _checked(session, deps, actor, workflow, trigger)[0]
+
+
+def _checked(
+    session: Session, deps: Deps, actor: Actor, workflow: str, trigger: Trigger
+) -> tuple[Runnable, Plan]:
+    found = _runnable(session, actor, workflow, trigger.version)
+    plan = deps.plans.get(session, found.version_id)
+    _check(plan, found, trigger)
+    return found, plan
 
 
 def create_called(
@@ -76,9 +99,22 @@ def create_called(
 ) -> Sequence[Effect]:
     """Start the run that a step calls, in the caller's transaction. Raises what `create` raises."""
     found = _runnable(session, actor, call.workflow, call.version)
-    plan = deps.plans.get(session, found.version.id)
-    _check(plan, found.version, trigger, link)
+    plan = deps.plans.get(session, found.version_id)
+    _check(plan, found, trigger, link)
     return _create(deps, session, actor, plan, found, trigger, call.run_id, link).effects
+
+
+def _told(found: Runnable, trigger: Trigger) -> dict[str, Any]:
+    return {
+        "workflow": found.name,
+        "version": found.number,
+        "inputs": trigger.inputs,
+        "variables": trigger.variables,
+        "budget": trigger.budget,
+        "overrides": trigger.overrides,
+        "priority": trigger.priority,
+        "labels": trigger.labels,
+    }
 
 
 def _runnable(session: Session, actor: Actor, workflow: str, version: int | None) -> Runnable:
@@ -98,7 +134,7 @@ def _missing(workflow: str, version: int | None) -> str:
     )
 
 
-def _check(plan: Plan, version: WorkflowVersion, trigger: Trigger, link: Link | None = None) -> None:
+def _check(plan: Plan, version: Runnable, trigger: Trigger, link: Link | None = None) -> None:
     problems: list[Problem] = []
     if plan.inputs_schema is not None:
         problems += schema.problems(plan.inputs_schema, trigger.inputs, "/inputs")
@@ -133,69 +169,85 @@ def _create(
     link: Link | None = None,
 ) -> Created:
     budget = None if links.draws(link) else _budget(plan, trigger)
-    has_budget = budget is not None or links.draws(link)
     variables = dict(plan.variables) | trigger.variables
     key = concurrency.key_of(plan, found.workflow_id, trigger.inputs, variables)
     starts = key is None or concurrency.may_start(session, plan, key)
-    labels = dict(plan.labels) | trigger.labels
-    run = {
-        "id": run_id,
-        "workspace_id": actor.workspace_id,
-        "workflow_id": found.workflow_id,
-        "version_id": found.version.id,
-        "status": RunStatus.PENDING.value,
-        "seq": 1,
-        "open_steps": plan.width,
-        "priority": trigger.priority,
-        "has_budget": has_budget,
-        "cost_microcents": 0,
-        "concurrency_key": key,
-        "timeout_at": concurrency.timeout_at(deps, plan, started=starts),
-        **links.columns(link),
-    }
-    kept = {
-        "inputs": trigger.inputs,
-        "variables": variables,
-        "overrides": trigger.overrides,
-        "created_by": actor.name,
-    }
-    runs.insert_run(session, run, kept, labels, budget)
-    runs.append(
-        session,
-        run_id,
-        1,
-        "run.created",
-        {
-            "workflow": found.name,
-            "version": found.version.number,
-            "nodes": plan.width,
-            "variables": variables,
-            **({} if link is None else {"caller": {"run_id": link.run_id, "step": link.step}}),
-        },
-        actor=actor.name,
-    )
-    if trigger.overrides:
-        runs.note(session, run_id, "override.applied", trigger.overrides, actor=actor.name)
-    steps.insert_all(session, run_id, plan.step_rows)
-    info = RunInfo(
+    enters = starts and not (link is not None and link.paused)
+    new = NewRun(
         id=run_id,
         workspace_id=actor.workspace_id,
-        workflow=found.name,
-        version_id=found.version.id,
-        has_budget=has_budget,
+        workflow_id=found.workflow_id,
+        version_id=found.version_id,
+        status=RunStatus.RUNNING if starts else RunStatus.PENDING,
+        events=_first_events(actor, plan, found, trigger, variables, link, starts=starts),
+        steps=plan.started_rows if enters else plan.step_rows,
+        queued=len(plan.queued) if enters else 0,
+        open_steps=plan.width,
         priority=trigger.priority,
-        inputs=trigger.inputs,
-        overrides=trigger.overrides,
+        has_budget=budget is not None or links.draws(link),
         concurrency_key=key,
+        timeout_at=concurrency.timeout_at(deps, plan, started=starts),
+        inputs=trigger.inputs,
+        variables=variables,
+        overrides=trigger.overrides,
+        labels=dict(plan.labels) | trigger.labels,
+        created_by=actor.name,
+        budget=budget,
         **links.columns(link),
     )
+    runs.create(session, new)
+    info = _info(new, found)
     files = provisioning.wanted(session, plan, info)
-    advance = Advance(deps=deps, session=session, plan=plan, info=info)
     if not starts:
         assert key is not None
         return Created(run_id=run_id, effects=(*files, Arrange(key=key)))
-    concurrency.begin(session, advance, paused=link is not None and link.paused)
+    advance = Advance(deps=deps, session=session, plan=plan, info=info)
+    (run_starts.at_once if enters else run_starts.paused)(advance)
     return Created(run_id=run_id, effects=(*files, *advance.waves()))
+
+
+def _first_events(
+    actor: Actor,
+    plan: Plan,
+    found: Runnable,
+    trigger: Trigger,
+    variables: dict[str, Any],
+    link: Link | None,
+    *,
+    starts: bool,
+) -> tuple[RunEvent, ...]:
+    told = {
+        "workflow": found.name,
+        "version": found.number,
+        "nodes": plan.width,
+        "variables": variables,
+        **({} if link is None else {"caller": {"run_id": link.run_id, "step": link.step}}),
+        **({} if trigger.schedule is None else {"schedule": trigger.schedule}),
+    }
+    events = [RunEvent(type="run.created", data=told, actor=actor.name)]
+    if trigger.overrides:
+        events.append(RunEvent(type="override.applied", data=trigger.overrides, actor=actor.name))
+    return (*events, RunEvent(type="run.started")) if starts else tuple(events)
+
+
+def _info(new: NewRun, found: Runnable) -> RunInfo:
+    return RunInfo(
+        id=new.id,
+        workspace_id=new.workspace_id,
+        workflow=found.name,
+        version_id=new.version_id,
+        has_budget=new.has_budget,
+        priority=new.priority,
+        inputs=new.inputs,
+        overrides=new.overrides,
+        concurrency_key=new.concurrency_key,
+        parent_run_id=new.parent_run_id,
+        parent_step=new.parent_step,
+        parent_attempt=new.parent_attempt,
+        detached=new.detached,
+        depth=new.depth,
+        budget_run_id=new.budget_run_id,
+    )
 
 
 def _budget(plan: Plan, trigger: Trigger) -> dict[str, Any] | None:
@@ -228,11 +280,13 @@ def abort(
         if guard.begin(session) is not None:
             return []
         state, advance = _locked(deps, session, actor, run_id)
-        if not _is_aborted(state, run_id, compensate=compensate):
+        if is_new := not _is_aborted(state, run_id, compensate=compensate):
             by = {"by": actor.name}
             error = {"code": "CANCELLED", "message": reason or "aborted", "step": None, "details": by}
             advance.stop(RunStatus.COMPENSATING if compensate else RunStatus.ABORTED, error)
         effects = advance.waves()
+        if is_new:
+            audited.run(session, actor, "abort", run_id, state.status, reason, {"compensate": compensate})
         guard.finish(session, {"id": run_id})
         return effects
 
@@ -262,6 +316,7 @@ def pause(deps: Deps, actor: Actor, run_id: str, reason: str, once: Once | None 
             pass
         elif runs.move(session, run_id, RunStatus.PAUSED, "run.paused", {"reason": reason}, actor=actor.name):
             advance.effects.extend(telling.align(session, advance.plan, run_id))
+            audited.run(session, actor, "pause", run_id, state.status, reason)
         else:
             raise ConflictError(f"run {run_id} is {state.status}; only a running one can be paused")
         guard.finish(session, {"id": run_id})
@@ -275,6 +330,8 @@ def resume(
     given: dict[str, Any] | None = None,
     budget: dict[str, Any] | None = None,
     once: Once | None = None,
+    *,
+    reason: str = "",
 ) -> list[Effect]:
     """Resume a paused run; `given` completes the step that paused it, `budget` {limit_cents} raises its limit.
 
@@ -292,6 +349,8 @@ def resume(
             runs.raise_budget(session, advance.info.budget_id, budget["limit_cents"] * MICROCENTS)
         _check_budget(session, advance.info)
         effects = pausing.go_on(advance, state, given or {}, actor=actor.name)
+        told = {"input": given, "limit_cents": None if budget is None else budget["limit_cents"]}
+        audited.run(session, actor, "resume", run_id, state.status, reason, told)
         guard.finish(session, {"id": run_id})
         return effects
 

@@ -23,7 +23,7 @@ from orchestrator.core.effects import Effect
 from orchestrator.core.outcome import Succeeded
 from orchestrator.core.people import MOST_SIGNAL_BYTES, is_too_long
 from orchestrator.core.plan import Plan
-from orchestrator.services import waking
+from orchestrator.services import audited, auditing, waking
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -68,6 +68,8 @@ def to_run(deps: Deps, actor: Actor, run_id: str, sent: Sent, once: Once | None 
             _check_open(state, run_id)
             waiter = _of_run(deps, session, actor, run_id, sent)
             _write(deps, session, actor, sent, waiter, run_id=run_id)
+            told = {"signal": sent.signal, "id": sent.id, "data": [sent.data]}
+            audited.run(session, actor, "signal", run_id, state.status, told=told)
         guard.finish(session, {"id": run_id})
     return _settle(deps, waiter, sent.data)
 
@@ -116,6 +118,8 @@ def _match(
     if found != meant:
         raise _MovedError
     _write(deps, session, actor, sent, found, key=key)
+    told = {"id": sent.id, "data": [sent.data], "run_id": None if found is None else found.run_id}
+    auditing.record(session, actor, "signal.send", f"signal:{sent.signal}/{key}", after=told)
     return found
 
 

@@ -1,55 +1,76 @@
 """Carrying a step: claim, body, completion, and what the same worker goes on with."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
 
 from models.database import OUTAGES
-from models.moves import Target, Transition
-from models.queries import transitions
 from models.queries import unserved as places
 from models.queries.leases import Held
 from models.queries.runs import RunInfo
-from orchestrator.core.effects import Effect, Message, Wave
-from orchestrator.core.outcome import Waiting
+from models.queries.steps import Stored
+from orchestrator.core import batches
+from orchestrator.core.effects import Effect, Message
+from orchestrator.core.outcome import Cancelled, Waiting
 from orchestrator.core.plan import Plan
-from orchestrator.services import budgets, claiming, gates, inline, lanes, unserved
-from orchestrator.services.advance import message
-from orchestrator.services.claiming import BudgetRefusedError, Claimed, RunCache
+from orchestrator.services import batching, budgets, claiming, gates, inline, lanes, unserved
+from orchestrator.services.batching import Known
+from orchestrator.services.claiming import BudgetRefusedError, Claimed
 from orchestrator.services.completing import Completion, Done
 from orchestrator.services.crash import crash_point
 from orchestrator.services.deps import Deps
 from orchestrator.services.leases import LeaseKeeper
 from orchestrator.services.performing import Performed, failed_to_store, names_of, perform
+from orchestrator.services.storing import Storing
 from orchestrator.services.turns import Turns
 
 _log = structlog.get_logger(__name__)
 CONTINUE_SECONDS = 0.3
-FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
+FLUSH_SECONDS = 0.01
 Send = Callable[[Sequence[Effect]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carrier:
-    """One process's way of carrying steps. `send` publishes effects after a commit."""
+    """One process's way of carrying steps. `send` publishes effects after a commit.
+
+    continue_seconds: for how long a message goes on with what becomes ready. flush_seconds: how long what came of
+    the first of several steps waits to be written at most.
+    """
 
     deps: Deps
     send: Send
     keeper: LeaseKeeper
-    runs: RunCache = field(default_factory=RunCache)
+    continue_seconds: float = CONTINUE_SECONDS
+    flush_seconds: float = FLUSH_SECONDS
     turns: Turns = field(default_factory=Turns)
+
+    @property
+    def storing(self) -> Storing:
+        """How what came of bodies is written."""
+        return Storing(deps=self.deps, turns=self.turns)
 
     def carry(self, look: Message, *, in_chord: bool = False) -> None:
         """Look at a step: do it if it is still to be done, then go on with what became ready.
 
         `in_chord`: the message is a member of a chord, whose body carries the join on.
         """
-        until = time.monotonic() + CONTINUE_SECONDS
+        until = time.monotonic() + self.continue_seconds
         claimed = self.claim(look)
         if claimed is not None:
-            self._work(claimed, until, in_chord=in_chord)
+            self._work([claimed], until, in_chord=in_chord)
+
+    def carry_all(self, looks: Sequence[Message]) -> None:
+        """Look at cheap steps of one run that came together, and go on with what became ready."""
+        until = time.monotonic() + self.continue_seconds
+        claimed, rows, others = self._claim_all(looks)
+        if claimed:
+            self._work(claimed, until, rows)
+        for look in others:
+            self.carry(look)
 
     def claim(self, look: Message) -> Claimed | None:
         """Begin an attempt of a step, if it is still to be done; what takes the message's place is sent."""
@@ -58,38 +79,83 @@ class Carrier:
             self._made_room(claimed.info, claimed.queue)
         return claimed
 
+    def _claim_all(self, looks: Sequence[Message]) -> tuple[list[Claimed], list[Stored], list[Message]]:
+        """The steps that were begun by one statement, rows that they need, and the steps that must not be."""
+        info = self.deps.runs.get(looks[0].run_id)
+        if info is None:
+            return [], [], []
+        together, others = batching.split(self.deps, info, self._plan(info), looks)
+        if not together:
+            return [], [], others
+        with self.turns.of(info.id), self.deps.db.single() as session:
+            found, rows = claiming.claim_all(
+                self.deps, session, info, [(look.no, look.attempt) for look in together]
+            )
+        if found:
+            self._made_room(info, found[0].queue, len(found))
+        return found, rows, others
+
     def resume(self, look: Message) -> None:
         """Go on with a parked step under its attempt, if it still waits; its handler is executed again."""
-        until = time.monotonic() + CONTINUE_SECONDS
-        info = self.runs.get(self.deps.db, look.run_id)
+        until = time.monotonic() + self.continue_seconds
+        info = self.deps.runs.get(look.run_id)
         if info is None:
             return
         with self.turns.of(info.id), self.deps.db.transaction() as session:
             claimed = claiming.resume(self.deps, session, info, look.no, look.attempt)
             back = claimed is None and places.give_back(session, info.id, look.no, look.attempt)
         if claimed is not None:
-            self._work(claimed, until)
+            self._work([claimed], until)
         elif back:
             self._released(lambda: unserved.release(self.deps, info.workspace_id))
 
-    def _work(self, first: Claimed, until: float, *, in_chord: bool = False) -> None:
-        """Do a claimed attempt, then go on with what became ready, until `until` of `time.monotonic()`."""
-        claimed: Claimed | None = first
-        while claimed is not None:
-            crash_point("after_claim")
-            held = Held(claimed.info.id, claimed.no, claimed.attempt)
-            claimed = replace(claimed, given_up=self.keeper.hold(held))
-            try:
-                performed = self.perform(claimed)
-                crash_point("after_effect")
-                go_on = not in_chord and time.monotonic() < until
-                claimed = self.complete(claimed, performed, in_chord=in_chord, go_on=go_on)
-            finally:
-                self.keeper.release(held)
+    def _work(
+        self, first: Sequence[Claimed], until: float, rows: Sequence[Stored] = (), *, in_chord: bool = False
+    ) -> None:
+        """Do claimed attempts, then go on with what became ready, until `until` of `time.monotonic()`.
 
-    def _made_room(self, info: RunInfo, queue: str) -> None:
-        """A message was taken from its dispatch window: send what follows it."""
-        self._released(lambda: lanes.after_claim(self.deps, info.workspace_id, queue))
+        What came of cheap ones is written together.
+        """
+        hand, known = deque(first), Known()
+        known.add(rows)
+        while hand:
+            hand = self._prepared(hand, known)
+            held: list[Held] = []
+            try:
+                done = self._perform_some(hand, held, until)
+                room = batches.SIZE - len(hand) if not in_chord and time.monotonic() < until else 0
+                hand.extend(self.finish(done, known, in_chord=in_chord, room=room, empty=not hand))
+            finally:
+                self.keeper.release(*held)
+
+    def _perform_some(
+        self, hand: deque[Claimed], held: list[Held], until: float
+    ) -> list[tuple[Claimed, Done]]:
+        """Do the next of the steps at hand; those that have waited for too long behind a slow one are given back."""
+        done: list[tuple[Claimed, Done]] = []
+        began = time.monotonic()
+        while hand and (not done or time.monotonic() < began + self.flush_seconds):
+            claimed = hand.popleft()
+            crash_point("after_claim")
+            held.append(Held(claimed.info.id, claimed.no, claimed.attempt))
+            claimed = replace(claimed, given_up=self.keeper.hold(held[-1]))
+            late = time.monotonic() > until + self.continue_seconds and (done or hand)
+            performed = Performed(outcome=Cancelled()) if late else self.perform(claimed)
+            crash_point("after_effect")
+            done.append((claimed, performed))
+        return done
+
+    def _prepared(self, hand: deque[Claimed], known: Known) -> deque[Claimed]:
+        """The steps at hand with the rows that their bodies need; each reads its own where that fails."""
+        try:
+            return deque(known.ahead(self.deps, hand))
+        except OUTAGES as error:
+            _log.warning("rows not read ahead", reason=type(error).__name__)
+            return hand
+
+    def _made_room(self, info: RunInfo, queue: str, claims: int = 1) -> None:
+        """Messages were taken from their dispatch window: send what follows them."""
+        self._released(lambda: lanes.after_claim(self.deps, info.workspace_id, queue, claims))
 
     def _released(self, found: Callable[[], Sequence[Effect]]) -> None:
         """Send what has room now; where that can't be found out, a sweep does it."""
@@ -99,7 +165,7 @@ class Carrier:
             _log.warning("nothing released", reason=type(error).__name__)
 
     def _claim(self, look: Message) -> Claimed | None:
-        info = self.runs.get(self.deps.db, look.run_id)
+        info = self.deps.runs.get(look.run_id)
         if info is None:
             return None
         plan = self._plan(info)
@@ -142,79 +208,51 @@ class Carrier:
         self, claimed: Claimed, done: Done, *, in_chord: bool = False, go_on: bool = False
     ) -> Claimed | None:
         """Write what came of an attempt and send what follows; the step to go on with, where `go_on` allows one."""
-        completion = Completion(deps=self.deps, claimed=claimed, in_chord=in_chord, go_on=go_on)
+        completion = Completion(deps=self.deps, claimed=claimed, in_chord=in_chord, room=int(go_on))
+        following = self._complete(completion, done)
+        return following[0] if following else None
+
+    def finish(
+        self, done: Sequence[tuple[Claimed, Done]], known: Known, *, in_chord: bool, room: int, empty: bool
+    ) -> list[Claimed]:
+        """Write what came of attempts of one run, together as far as that goes, and send what follows.
+
+        The steps to go on with: cheap ones, `room` at most, or else one, if no other is at hand (`empty`).
+        """
+        many = [
+            (Completion(deps=self.deps, claimed=claimed, in_chord=in_chord, room=room, empty=empty), each)
+            for claimed, each in done
+        ]
+        following: list[Claimed] = []
+        if len(many) > 1:
+            written = self.storing.together(many)
+            crash_point("after_commit")
+            self.send(written.effects)
+            following += written.following
+            known.add([row for c, each in many if c.claimed.no in written.ended for row in c.known(each)])
+            many = [(c, each) for c, each in many if c.claimed.no not in written.ended]
+        for completion, each in many:
+            alone = empty and not following and len(many) == 1
+            left = max(0, room - len(following))
+            following += self._complete(replace(completion, room=left, empty=alone), each)
+        return following
+
+    def _complete(self, completion: Completion, done: Done) -> Sequence[Claimed]:
+        claimed = completion.claimed
         try:
-            effects, following = self._stored(completion, done)
+            written = self.storing.one(completion, done)
         except OUTAGES:
             raise
         except Exception as error:
             _log.exception("outcome not stored", run=claimed.info.id, step=claimed.path)
-            effects, following = self._stored(completion, failed_to_store(claimed, error))
+            written = self.storing.one(completion, failed_to_store(claimed, error))
         crash_point("after_commit")
-        self.send(effects)
+        self.send(written.effects)
         if claimed.node.pool is not None:
             self._released(lambda: lanes.after_end(self.deps, claimed))
         if not _parks(done):
             self._released(lambda: unserved.after_end(self.deps, claimed))
-        return following
-
-    def _stored(
-        self, completion: Completion, done: Done
-    ) -> tuple[Sequence[Effect], Claimed | None]:
-        """Store what came of a body; while the database is away, try again for as long as the lease may hold.
-
-        When a commit's answer was lost the second try finds the step completed, and a sweep sends what followed.
-        """
-        began, wait = time.monotonic(), FIRST_WAIT
-        while True:
-            try:
-                return self._write(completion, done)
-            except OUTAGES as error:
-                over = time.monotonic() - began + wait > self.deps.settings.lease_seconds
-                if over or completion.claimed.given_up.wait(wait):
-                    raise
-                _log.warning("completion is tried again", step=completion.claimed.path, reason=str(error))
-                wait = min(2 * wait, LONGEST_WAIT)
-
-    def _write(
-        self, completion: Completion, done: Done
-    ) -> tuple[Sequence[Effect], Claimed | None]:
-        info = completion.claimed.info
-        alone = completion.alone(done)
-        queued = None if alone is None else self._apply(alone)
-        if queued is not None:
-            return self._rest(completion, done, queued)
-        try:
-            with self.turns.of(info.id), self.deps.db.transaction() as session:
-                found = completion.write(session, done)
-                crash_point("before_commit")
-        except BudgetRefusedError:
-            with self.turns.of(info.id), self.deps.db.transaction() as session:
-                found = replace(completion, go_on=False).write(session, done)
-        return found
-
-    def _apply(self, transition: Transition) -> list[Target] | None:
-        """Complete by one statement: the steps that it queued, None when it was refused."""
-        with self.turns.of(transition.run_id), self.deps.db.single() as session:
-            crash_point("before_commit")
-            result = transitions.apply(session, transition)
-        if result is None or not result.moved:
-            return None
-        return [target for target in result.targets if target.verdict == "queued"]
-
-    def _rest(
-        self, completion: Completion, done: Done, queued: list[Target]
-    ) -> tuple[Sequence[Effect], Claimed | None]:
-        """Go on with one of the steps that became ready; the others are to be published."""
-        info, following = completion.claimed.info, None
-        target = completion.next_of(queued) if completion.go_on else None
-        if target is not None:
-            with self.turns.of(info.id), self.deps.db.single() as session:
-                known = completion.known(done)
-                following = claiming.claim(self.deps, session, info, target.no, target.attempt, known=known)
-        ready = [t for t in queued if not t.in_chord and (following is None or t is not target)]
-        rest = lanes.admit(self.deps, info, completion.claimed.plan, ready)
-        return ([Wave(messages=tuple(message(info, t) for t in rest))] if rest else []), following
+        return written.following
 
 
 def _parks(done: Done) -> bool:

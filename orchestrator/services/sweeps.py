@@ -4,6 +4,7 @@ Each is idempotent, bounded, safe beside any number of others, and says what is 
 "engine", Sweeps; `beat_schedule.py` has an entry for each.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -20,17 +21,23 @@ from orchestrator.core.effects import Effect, Message, Relay, Stop, Timer, Wave
 from orchestrator.core.outcome import StepError
 from orchestrator.services import (
     agent_sweeps,
+    auditing,
+    bus_feed,
     claiming,
     concurrency,
     contact,
     container_ends,
     containers,
+    firing,
     gateway_sweeps,
+    hook_calls,
     lanes,
     looking,
     operational,
+    retention,
     telling,
     waking,
+    webhook_sweeps,
 )
 from orchestrator.services import unserved as waits
 from orchestrator.services.crash import crash_point
@@ -208,13 +215,14 @@ def relays(deps: Deps) -> Swept:
 
 
 def answers(deps: Deps) -> Swept:
-    """Forget the answers to writes whose `Idempotency-Key` is older than it is kept."""
+    """Forget the answers to writes whose `Idempotency-Key` is older than it is kept, and numbers of hooks' senders."""
     expired = datetime.now(UTC) - KEPT
+    found = hook_calls.forget(deps)
     with deps.db.read() as session:
         if not idempotency.any_before(session, expired):
-            return Swept()
+            return Swept(found=found)
     with deps.db.transaction() as session:
-        return Swept(found=idempotency.purge(session, expired, BATCH))
+        return Swept(found=max(found, idempotency.purge(session, expired, BATCH)))
 
 
 SWEEPS: Mapping[str, Callable[[Deps], Swept]] = {
@@ -230,28 +238,29 @@ SWEEPS: Mapping[str, Callable[[Deps], Swept]] = {
     "offers": agent_sweeps.offers,
     "gateways": gateway_sweeps.pings,
     "operational": operational.purge,
+    "webhooks": webhook_sweeps.webhooks,
+    "audit": auditing.seal,
+    "bus": bus_feed.feed,
+    "retention": retention.sweep,
+    "schedules": firing.sweep,
 }
 
-# Seconds between runs of what reads a whole table; beat_schedule.py says the same.
-SELDOM: Mapping[str, float] = {"offers": 60.0}
+# Seconds between runs of what reads a whole table, or hurries nobody; beat_schedule.py says the same.
+SELDOM: Mapping[str, float] = {"offers": 60.0, "retention": 60.0}
 BEAT = "beat"
 
 
 def run(deps: Deps, name: str, length: Length | None = None, *, on_beat: bool = False) -> Swept:
     """Run one sweep and stamp it, so that workers know that somebody sweeps; and beat, if it asked for it."""
     swept = undispatched(deps, length) if name == "undispatched" else SWEEPS[name](deps)
-    with deps.db.transaction() as session:
-        now = sweeps.clock(session)
-        stamps.put(session, f"sweep.{name}", now)
-        if on_beat:
-            stamps.put(session, BEAT, now)
+    with deps.db.single() as session:
+        stamps.put_all(session, [f"sweep.{name}", BEAT] if on_beat else [f"sweep.{name}"])
     return swept
 
 
 def stale(deps: Deps) -> list[str]:
     """The sweeps that nobody ran for three intervals."""
-    with deps.db.read() as session:
-        now = sweeps.clock(session)
-        last = stamps.last(session, [f"sweep.{name}" for name in SWEEPS])
+    with deps.db.glance() as session:
+        ages = stamps.ages(session, "sweep.")
     every = {name: max(deps.settings.sweep_seconds, SELDOM.get(name, 0.0)) for name in SWEEPS}
-    return [name for name in SWEEPS if last.get(f"sweep.{name}", 0.0) < now - 3 * every[name]]
+    return [name for name in SWEEPS if ages.get(name, math.inf) > 3 * every[name]]

@@ -63,7 +63,7 @@ def _span(row: Row[Any], node: str, type_: str, told: Told) -> dict[str, Any]:
         "type": type_,
         "attempt": row.number,
         "status": row.status,
-        "queued_at": moment(_queued(told, row.at)),
+        "queued_at": moment(_queued(told, row.at, row.number)),
         "started_at": moment(row.begun_at or row.claimed_at),
         "finished_at": None if row.status == "waiting" else moment(row.finished_at),  # it left its worker
         "waits": _waits(told, row.number),
@@ -74,11 +74,19 @@ def _span(row: Row[Any], node: str, type_: str, told: Told) -> dict[str, Any]:
     }
 
 
-def _queued(told: Told, began: datetime) -> datetime | None:
-    """When the step was queued last before an attempt began."""
-    return max(
-        (event.at for event in told if event.type == "step.queued" and event.at <= began), default=None
-    )
+def _queued(told: Told, began: datetime, attempt: int) -> datetime | None:
+    """When the step was queued last before an attempt began; one that was claimed as it became ready, at its start."""
+    found: datetime | None = None
+    for event in told:
+        if event.at > began:
+            break
+        if event.type == "step.reset":
+            found = None
+        if event.type == "step.queued":
+            found = event.at
+        if event.type == "step.started" and event.data.get("attempt") == attempt and found is None:
+            found = event.at
+    return found
 
 
 def _waits(told: Told, attempt: int) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from models.queries import compensations
 from models.queries.runs import RunState
 from models.states import RUN_TERMINAL, RunStatus
 from orchestrator.core.effects import Effect
-from orchestrator.services import compensating, reopening
+from orchestrator.services import audited, compensating, reopening
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -34,6 +34,7 @@ def compensate(deps: Deps, actor: Actor, run_id: str, reason: str, once: Once | 
                 "has succeeded and is not undone"
             )
         effects = advance.waves()
+        audited.run(session, actor, "compensate", run_id, state.status, reason)
         guard.finish(session, {"id": run_id})
         return effects
 

@@ -5,7 +5,7 @@ from typing import Any
 from models.errors import ConflictError
 from models.queries import runs
 from models.states import RUN_TERMINAL
-from orchestrator.services import reopening
+from orchestrator.services import audited, reopening
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -29,4 +29,6 @@ def update(
         for key, value in values.items():
             told = {"key": key, "value": value, "reason": reason}
             runs.note(session, run_id, "variable.set", told, actor=actor.name)
+        set_ = {f"variables.{key}": [value] for key, value in values.items()}
+        audited.run(session, actor, "variables", run_id, state.status, reason, set_)
         guard.finish(session, {"id": run_id})

@@ -16,7 +16,7 @@ from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
 from orchestrator.services.paging import PageRequest
 from orchestrator.services.shapes import moment
-from orchestrator.services.workflows import append, found, numbered, written
+from orchestrator.services.workflows import append, found, numbered, record, told, written
 
 
 def list_(deps: Deps, actor: Actor, id_or_name: str, request: PageRequest) -> dict[str, Any]:
@@ -47,9 +47,11 @@ def rollback(deps: Deps, actor: Actor, id_or_name: str, number: int, once: Once)
             raise ConflictError(f"The workflow {workflow.name!r} is archived; PUT a definition to revive it")
         old = numbered(session, workflow, number)
         current = numbered(session, workflow, workflow.current_version)
+        before = told(workflow, current)
         if old.digest != current.digest:
             current = append(session, actor, workflow, old)
         answer = written(workflow, current)
+        record(session, actor, "rollback", workflow, before, current)
         once.finish(session, answer)
         return answer
 

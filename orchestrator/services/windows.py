@@ -65,15 +65,15 @@ class Windows:
             self._sizes[queue] = (size, time.monotonic() + CONSUMERS_SECONDS)
         return size
 
-    def claimed(self, lane: str, queue: str) -> float | None:
-        """A message of the lane was claimed: in how many seconds to look for held steps, which have room now.
+    def claimed(self, lane: str, queue: str, claims: int = 1) -> float | None:
+        """Steps of the lane were claimed: in how many seconds to look for held steps, which have room now.
 
         None: not for this one. Once a second; while some are held, at once after a part of the window, and
         50 ms after any other claim, since it may be the last one of the window.
         """
         with self._lock:
             known, now = self._of(lane), time.monotonic()
-            known.claims += 1
+            known.claims += claims
             many = known.claims * PARTS >= self._sizes.get(queue, (0, 0.0))[0]
             if now - known.looked < KNOWN_SECONDS and not (known.busy and many):
                 return BUSY_SECONDS if known.busy else None

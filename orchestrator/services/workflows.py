@@ -14,7 +14,7 @@ from models.queries import workflows
 from models.workflow import Workflow, WorkflowVersion
 from orchestrator.core.definition import Compiled, compile_definition
 from orchestrator.core.document import Document
-from orchestrator.services import paging
+from orchestrator.services import auditing, paging
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -36,7 +36,9 @@ def create(deps: Deps, actor: Actor, document: Document, once: Once) -> dict[str
         if workflow_id is None:
             raise _taken(session, actor, name)
         workflow = found(session, actor, workflow_id, lock=True)
-        answer = written(workflow, append(session, actor, workflow, compiled))
+        version = append(session, actor, workflow, compiled)
+        answer = written(workflow, version)
+        record(session, actor, "create", workflow, None, version)
         once.finish(session, answer)
         return answer
 
@@ -53,10 +55,10 @@ def update(deps: Deps, actor: Actor, id_or_name: str, document: Document, once: 
         workflow = found(session, actor, id_or_name, lock=True)
         if compiled.plan.workflow != workflow.name:
             raise _renamed(workflow.name, document)
-        workflow.archived_at = None
-        current = numbered(session, workflow, workflow.current_version)
-        if compiled.digest != current.digest:
-            current = append(session, actor, workflow, compiled)
+        old = numbered(session, workflow, workflow.current_version)
+        before, workflow.archived_at = told(workflow, old), None
+        current = old if compiled.digest == old.digest else append(session, actor, workflow, compiled)
+        record(session, actor, "update", workflow, before, current)
         answer = written(workflow, current)
         once.finish(session, answer)
         return answer
@@ -108,8 +110,10 @@ def archive(deps: Deps, actor: Actor, id_or_name: str, once: Once) -> dict[str, 
         if (kept := once.begin(session)) is not None:
             return kept
         workflow = found(session, actor, id_or_name, lock=True)
-        workflow.archived_at = workflow.archived_at or datetime.now(UTC)
-        answer = _view(workflow, numbered(session, workflow, workflow.current_version))
+        current = numbered(session, workflow, workflow.current_version)
+        before, workflow.archived_at = told(workflow, current), workflow.archived_at or datetime.now(UTC)
+        answer = _view(workflow, current)
+        record(session, actor, "archive", workflow, before, current)
         once.finish(session, answer)
         return answer
 
@@ -162,6 +166,25 @@ def append(
     session.add(version)
     session.flush()
     return version
+
+
+def told(workflow: Workflow, version: WorkflowVersion) -> dict[str, Any]:
+    """What the audit log says of a workflow."""
+    return {"version": version.number, "digest": version.digest, "archived_at": moment(workflow.archived_at)}
+
+
+def record(
+    session: Session,
+    actor: Actor,
+    act: str,
+    workflow: Workflow,
+    before: dict[str, Any] | None,
+    version: WorkflowVersion,
+) -> None:
+    """Write `workflow.<act>` to the audit log; nothing where it left all as it was."""
+    after = told(workflow, version)
+    if before != after:
+        auditing.record(session, actor, f"workflow.{act}", f"workflow:{workflow.id}", before=before, after=after)
 
 
 def written(workflow: Workflow, version: WorkflowVersion) -> dict[str, Any]:

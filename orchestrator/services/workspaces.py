@@ -4,6 +4,7 @@ Admins of the workspace `default` run the installation: they make workspaces and
 other see their own alone.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from models.errors import ConflictError, ForbiddenError, NotFoundError
 from models.queries import workspaces
 from models.workspace import Workspace
-from orchestrator.services import paging
+from orchestrator.services import auditing, paging
 from orchestrator.services.actors import Actor
 from orchestrator.services.deps import Deps
 from orchestrator.services.idempotency import Once
@@ -32,6 +33,23 @@ def create(deps: Deps, actor: Actor, name: str, once: Once) -> dict[str, Any]:
         if not workspaces.add(session, name, datetime.now(UTC)):
             raise ConflictError(f"There is a workspace {name!r} already; choose another name")
         answer = _view(found(session, name))
+        auditing.record(session, actor, "workspace.create", f"workspace:{answer['id']}", after=answer)
+        once.finish(session, answer)
+        return answer
+
+
+def update(deps: Deps, actor: Actor, id_or_name: str, body: Mapping[str, Any], once: Once) -> dict[str, Any]:
+    """Change how long the runs are kept: `{run_retention_days?}`, null as the settings say. Raises NotFoundError."""
+    with deps.db.transaction() as session:
+        if (kept := once.begin(session)) is not None:
+            return kept
+        row = reachable(session, actor, id_or_name)
+        before = _view(row)
+        row.run_retention_days = body.get("run_retention_days", row.run_retention_days)
+        answer, target = _view(row), f"workspace:{row.id}"
+        auditing.record(
+            session, actor, "workspace.update", target, before=before, after=answer, workspace_id=row.id
+        )
         once.finish(session, answer)
         return answer
 
@@ -80,4 +98,9 @@ def found(session: Session, id_or_name: str) -> Workspace:
 
 
 def _view(row: Workspace) -> dict[str, Any]:
-    return {"id": row.id, "name": row.name, "created_at": moment(row.created_at)}
+    return {
+        "id": row.id,
+        "name": row.name,
+        "run_retention_days": row.run_retention_days,
+        "created_at": moment(row.created_at),
+    }

@@ -90,6 +90,9 @@ class NoWayOut:
         message = f"a test sends nothing to {request.url.partition('?')[0]}"
         return Failed(error=StepError.of(ErrorCode.POLICY_DENIED, message))
 
+    def refusal(self, url: str, seconds: float) -> str | None:  # noqa: ARG002 - the port's signature
+        return f"a test sends nothing to {url.partition('?')[0]}"
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -168,6 +171,11 @@ class _Way:
     def send(self, request: HttpRequest) -> Any:
         way: Any = self._real if "http" in self._cast.allowed else self._shut
         return way.send(request)
+
+    def refusal(self, url: str, seconds: float) -> str | None:
+        way: Any = self._real if "http" in self._cast.allowed else self._shut
+        found: str | None = way.refusal(url, seconds)
+        return found
 
     def close(self) -> None:
         self._real.close()

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import ErrorCode
+from orchestrator.core import event_types
 from orchestrator.core.outcome import Failed, StepError, Succeeded, Usage
 from orchestrator.registry import BUILT_IN
 
 _OVER = ("step.aborted", "step.skipped")
 _LETS_END = ("step.completed", "step.failed", "step.fenced", "variable.set", "step.lease_expired")
 # What is recorded is said again; the engine itself does the rest.
-RUN_AGAIN = frozenset({"transform", "pause", "noop", "set", "condition", "router", "loop", "parallel"})
+RUN_AGAIN = frozenset({"transform", "pause", "noop", "set", "emit", "condition", "router", "loop", "parallel"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +146,7 @@ def _stopped(events: list[Any], index: int) -> int:
     """The number of the event with which an abort began, whose end is the event `index`: what runs may have ended
     in between."""
     trailing = index
-    while trailing > 0 and events[trailing - 1]["type"] in _OVER + _LETS_END:
+    while trailing > 0 and _trails(events[trailing - 1]["type"]):
         trailing -= 1
     aborted = next((n for n in range(trailing, index) if events[n]["type"] == "step.aborted"), None)
     place = aborted
@@ -154,6 +155,10 @@ def _stopped(events: list[Any], index: int) -> int:
     while place > trailing and events[place - 1]["type"] == "step.skipped":
         place -= 1
     return int(events[place]["seq"])
+
+
+def _trails(type_: str) -> bool:
+    return type_ in _OVER + _LETS_END or event_types.is_own(type_)
 
 
 def _completed(history: Mapping[str, Any], events: list[Any], index: int, path: str | None) -> Any:

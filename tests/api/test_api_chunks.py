@@ -12,13 +12,14 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import hub as hubs
+from api.followers import MOST
 from api.hub import Hub
 from orchestrator.bridge import Piece
 from orchestrator.core.outcome import Succeeded
 from orchestrator.services import waking
 from orchestrator.services.feeds import Head
 from tests.api.conftest import Api
+from tests.api.sources import OneRun
 from tests.api.test_api_stream import server
 from tests.support.engine import Engine
 from tests.support.polling import poll
@@ -44,7 +45,7 @@ def frames(text: str) -> list[dict[str, Any]]:
 
 
 @dataclass
-class History:
+class History(OneRun):
     """What was committed in which order; every read sees what was committed when it is made.
 
     Between two reads, as many commits happen as `passes` says.
@@ -119,8 +120,8 @@ def test_chunks_come_after_the_start_and_before_the_end_of_their_attempt(
     log = History(history(random), lambda: random.choice((0, 0, 1, 1, 2, 5)))
     hub = Hub(log, tick=3600)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(hubs, "PAGE", page)
-        patched.setattr(hubs, "CHUNKS", chunks)
+        patched.setattr("api.hub.FRESH", page)
+        patched.setattr("api.hub.CHUNKS", chunks)
         patched.setattr(hub, "_serve", lambda: None)
         follower = hub._join("r")
         while log.position < len(log.commits):
@@ -157,7 +158,7 @@ def test_chunks_come_after_the_start_and_before_the_end_of_their_attempt(
 
 
 @dataclass
-class Flood:
+class Flood(OneRun):
     """A run whose only step streams without end, and whose events a test writes."""
 
     seq: int = 1
@@ -196,7 +197,7 @@ def test_a_slow_client_loses_chunks_and_no_event() -> None:
         flood.seq += 1
     follower = next(iter(hub._feeds["r"].followers))
     assert not follower.behind
-    assert follower.batches.qsize() <= hubs.QUEUE // 2 + 21
+    assert follower.waiting - follower.taken <= MOST // 2 + 21
     flood.ended = True
     found = frames(b"".join([*begun, *stream]).decode())
     assert [each["seq"] for each in found if each["seq"] is not None] == list(range(1, 22))

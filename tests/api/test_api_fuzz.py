@@ -17,6 +17,7 @@ FIELDS = st.sampled_from(
         "set", "output", "timeout", "max", "initial", "action", "filter", "label", "status", "cursor", "limit",
         "role", "capabilities", "files", "gateway", "status", "queued_task_count", "grace_seconds", "heartbeat",
         "text", "output", "usage", "error", "message", "code", "details", "kind", "url", "token", "default",
+        "events", "secret", "since", "enabled",
     ]
 )  # fmt: skip
 LEAVES = st.one_of(
@@ -44,6 +45,8 @@ WRITES = st.sampled_from(
         ("POST", "/api/agents/register"), ("PATCH", "/api/agents/mine"), ("POST", "/api/agents/mine/heartbeat"),
         ("POST", "/api/agents/mine/rotate-key"), ("POST", "/api/agents/mine/work/x/complete"),
         ("POST", "/api/agents/mine/work/x/fail"), ("POST", "/api/gateways"), ("PATCH", "/api/gateways/hub"),
+        ("POST", "/api/webhooks"), ("PATCH", "/api/webhooks/{run}"), ("POST", "/api/webhooks/{run}/rotate-secret"),
+        ("POST", "/api/webhooks/{run}/replay-missing"), ("POST", "/api/webhooks/{run}/deliveries/{run}/replay"),
     ]
 )  # fmt: skip
 TOKENS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -58,6 +61,8 @@ LISTS = st.sampled_from(
         "/api/approvals",
         "/api/agents",
         "/api/gateways",
+        "/api/webhooks",
+        "/api/webhooks/dead-letters",
     ]
 )
 QUIET = settings(

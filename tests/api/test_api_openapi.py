@@ -2,12 +2,15 @@
 
 import json
 import re
+import socket
+from dataclasses import replace
 from typing import Any
 
 import jsonschema_rs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from orchestrator.settings import Settings
 from tests.api.conftest import ROUTED, Api
 
 
@@ -17,12 +20,17 @@ def database_kind() -> str:
 
 
 @pytest.fixture
+def api_settings(api_settings: Settings) -> Settings:
+    return replace(api_settings, http_allow=("127.0.0.1",))
+
+
+@pytest.fixture
 def document(api: Api) -> dict[str, Any]:
     found: dict[str, Any] = api.done(api.without_key().get("/api/openapi.json"))
     return found
 
 
-KEYLESS = ("/api/callbacks/{token}",)
+KEYLESS = (("post", "/api/hooks/{hook}"),)
 # What a path is asked with beside its values.
 ASKED = {
     "/api/runs/{run}": {"include": "steps"},
@@ -64,7 +72,7 @@ def test_every_call_names_its_refusals_as_problems(document: dict[str, Any]) -> 
         assert {"429", "500", "503"} <= set(found["responses"]), path
         if "requestBody" in found:
             assert {"400", "413", "415", "422"} <= set(found["responses"]), path
-        if path in KEYLESS or "{token}" in path:
+        if (method, path) in KEYLESS or "{token}" in path:
             assert "security" not in found
             continue
         assert found["security"] == [{"key": []}], path
@@ -88,10 +96,18 @@ def test_what_is_answered_fits_what_is_documented(api: Api, document: dict[str, 
     values["token"] = api.done(api.post(path, {"name": "ada"}), 201)["token"]
     values["gateway"] = api.done(api.post("/api/gateways", {"name": "hub", "kind": "local"}), 201)["id"]
     values["agent"] = api.enrolled("mine", gateway="hub")[1]["agent_id"]
+    values["hook"] = api.done(api.post("/api/hooks", {"name": "in", "workflow": "triage"}), 201)["name"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        body = {"url": f"http://127.0.0.1:{listener.getsockname()[1]}/", "events": ["run.*"]}
+        values["webhook"] = api.done(api.post("/api/webhooks", body), 201)["id"]
+    api.done(api.post(f"/api/webhooks/{values['webhook']}/test"), 202)
     values["model"] = "openai/gpt-4o"
     api.done(
         api.put("/api/prices/openai/gpt-4o", {"input_cents_per_million": 1, "output_cents_per_million": 0.5})
     )
+    schedule = {"name": "nightly", "workflow": "triage", "cron": "@daily", "inputs": {"amount": 1}}
+    values["schedule"] = api.done(api.post("/api/schedules", schedule), 201)["id"]
+    api.done(api.post("/api/schedules/nightly/trigger"), 202)
     values["key"] = api.done(api.get("/api/keys"))["items"][0]["id"]
 
     checked = 0

@@ -2,22 +2,26 @@
 
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from api import hub as hubs
 from api.app import create_app
+from api.followers import MOST
 from api.hub import Hub
+from models.queries import runs as queries
 from orchestrator.services import keys, runs
 from orchestrator.services.feeds import Head
 from orchestrator.settings import Settings
 from tests.api.conftest import DISPATCHED, ROUTED, Api
+from tests.api.sources import OneRun
 from tests.support.engine import Engine
 from tests.support.polling import poll
 from tests.support.processes import StartProgram
@@ -37,6 +41,18 @@ def parse(text: str) -> list[dict[str, Any]]:
             assert (match[1], match[2]) == (str(event["seq"]), event["type"])
             events.append(event)
     return events
+
+
+def parse_watched(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """The events of a stream of a workspace, each with its id."""
+    found = []
+    for block in text.split("\n\n"):
+        if block.startswith("id: "):
+            last, kind, data = (line.partition(": ")[2] for line in block.split("\n"))
+            event = json.loads(data)
+            assert event["type"] == kind
+            found.append((last, event))
+    return found
 
 
 @pytest.fixture
@@ -128,7 +144,7 @@ def test_one_client_too_many_is_sent_away_and_starts_nothing(engine: Engine, api
 
 
 @dataclass
-class Log:
+class Log(OneRun):
     """A run's log that a test writes; counts the reads."""
 
     seq: int = 0
@@ -184,20 +200,20 @@ def test_many_clients_cost_one_read_a_tick() -> None:
     assert log.asked - joined < 40
 
 
-def test_a_client_that_falls_behind_reads_on_from_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_falls_behind_reads_on_from_the_log() -> None:
     log = Log(seq=1)
     hub = Hub(log, tick=0.001)
     stream = hub.stream("r", 0)
     begun = list(islice(stream, 2))
 
-    for _ in range(hubs.QUEUE + 50):
+    for _ in range(MOST + 50):
         seen = log.read
         log.write(1)
         poll(lambda seen=seen: log.read > seen, what="the next tick")
     log.write(3, ended=True)
 
     assert parse(b"".join(begun).decode())[0]["seq"] == 1
-    assert sequence(stream) == list(range(2, hubs.QUEUE + 55))
+    assert sequence(stream) == list(range(2, MOST + 55))
 
 
 def test_a_long_log_is_read_in_pages() -> None:
@@ -321,3 +337,43 @@ def test_a_stream_that_is_cut_and_resumed_shows_every_event_once(
     assert seen == [event["seq"] for event in events]
     assert events[-1]["type"] == "run.completed"
     assert "Traceback" not in program.log()
+
+
+IMPATIENT = """
+import api.stream
+
+def post_worker_init(worker):
+    api.stream.STALLED = 1
+"""
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_a_client_that_takes_nothing_is_cut_off(
+    api: Api, engine: Engine, settings: Settings, programs: StartProgram, tmp_path: Path
+) -> None:
+    api.define(DISPATCHED)
+    run = api.done(api.post("/api/workflows/dispatched/runs", {"inputs": {"n": 1}}), 202)["id"]
+    for _ in range(200):
+        with engine.deps.db.transaction() as session:
+            queries.note(session, run, "own.event", {"much": "x" * 60_000})
+    config = tmp_path / "impatient.py"
+    config.write_text(IMPATIENT)
+    served = replace(settings, broker_url="redis://127.0.0.1:1/0", sse_max=1)
+    gunicorn = ("-m", "gunicorn", "-k", "gthread", "--threads", "4", "-c", str(config))
+    program = programs(served, *gunicorn, "-b", "127.0.0.1:0", "api.app:create_app()")
+    program.wait_until("Listening at", 30)
+    found = re.search(r"Listening at: http://([0-9.]+):([0-9]+)", program.log())
+    assert found is not None
+    url = f"http://{found[1]}:{found[2]}/api/runs/{run}/stream"
+    program.wait_until("Booting worker", 30)
+    with socket.create_connection((found[1], int(found[2]))) as idle:
+        idle.sendall(f"GET /api/runs/{run}/stream HTTP/1.1\r\nAuthorization: Bearer {api.key}\r\n\r\n".encode())
+        assert idle.recv(8).startswith(b"HTTP/1.1")
+
+        def status() -> int:
+            headers = {"Authorization": f"Bearer {api.key}"}
+            with requests.get(url, headers=headers, stream=True, timeout=20) as response:
+                return response.status_code
+
+        assert status() == 503
+        poll(lambda: status() == 200, what="the idle client's place")

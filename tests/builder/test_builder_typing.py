@@ -49,4 +49,4 @@ def test_each_mistake_is_found_where_it_is(found: dict[str, dict[int, str]]) -> 
 
 def test_what_is_taken_runs() -> None:
     workflow = runpy.run_path(str(SAMPLES / "accepted.py"))["workflow"]
-    assert len(workflow.to_dict()["nodes"]) == 11
+    assert len(workflow.to_dict()["nodes"]) == 12

@@ -15,8 +15,8 @@ from tests.support.programs import ROOT
 
 TEXT = (ROOT / "docs" / "client.md").read_text()
 _NOUNS = (
-    *("workflows", "runs", "approvals", "signals", "agents", "gateways"),
-    *("keys", "workspaces", "costs", "prices"),
+    *("workflows", "runs", "events", "approvals", "signals", "agents", "gateways", "webhooks", "schedules"),
+    *("keys", "workspaces", "costs", "prices", "audit", "hooks"),
 )
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 PRINTS = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)

@@ -7,23 +7,39 @@ import pytest
 
 from api.app import create_app
 from models.database import Database
-from orchestrator.client import agent_answers, answers, workflow_answers
+from orchestrator.client import (
+    agent_answers,
+    answers,
+    audit_answers,
+    hook_answers,
+    schedule_answers,
+    webhook_answers,
+    workflow_answers,
+)
 from tests.support import engine
 
 SHAPES = {
     name: shape
-    for module in (answers, agent_answers, workflow_answers)
+    for module in (
+        *(agent_answers, answers, audit_answers, hook_answers),
+        *(schedule_answers, webhook_answers, workflow_answers),
+    )
     for name, shape in vars(module).items()
     if is_typeddict(shape)
 }
 ELSEWHERE = {"StepWithAttempts": "Step"}
 
 
+SCHEMAS: dict[str, Any] = {}
+
+
 @pytest.fixture
 def schemas(database: Database) -> dict[str, Any]:
-    app = create_app(engine.make(database).deps, send=lambda _effects: None, broker_answers=lambda: True)
-    found = app.test_client().get("/api/openapi.json").get_json()
-    return dict(found["components"]["schemas"])
+    """Those of the API's description, which is made once."""
+    if not SCHEMAS:
+        app = create_app(engine.make(database).deps, send=lambda _effects: None, broker_answers=lambda: True)
+        SCHEMAS.update(app.test_client().get("/api/openapi.json").get_json()["components"]["schemas"])
+    return SCHEMAS
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

@@ -18,6 +18,12 @@ def test_an_event_without_data_or_without_its_end_is_none() -> None:
     assert list(messages(["id: 1", "", "data: cut"])) == []
 
 
+def test_an_id_moves_the_place_with_an_event_or_without() -> None:
+    moved: list[str] = []
+    found = messages(["id: 1", "", "id: 2", "data: x", "", "data: y", "", "id: 3"], moved.append)
+    assert [(message.data, list(moved)) for message in found] == [("x", ["1", "2"]), ("y", ["1", "2"])]
+
+
 def test_names_default_as_in_the_standard() -> None:
     assert list(messages(["data: x", ""])) == [Message(event="message", data="x")]
 

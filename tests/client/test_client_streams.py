@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.client import Client, ConnectionFailed, NotFound, Unauthorized
 from orchestrator.client.answers import Event
+from orchestrator.client.request import Request
 from tests.client.conftest import PLAIN, Serve, Served
 from tests.support.polling import poll
 
@@ -16,6 +17,9 @@ pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 NODES = [{"id": f"n{number}", "type": "transform", "expression": str(number)} for number in range(20)]
 LONG = {"name": "long", "nodes": NODES, "edges": [" >> ".join(node["id"] for node in NODES)]}
+
+
+BEGINNING = "0.00000000-0000-0000-0000-000000000000.0.0.0"
 
 
 @pytest.fixture
@@ -236,7 +240,7 @@ def test_a_stream_without_chunks_is_read_as_it_comes(serve: Serve) -> None:
 
 def test_a_stream_that_falls_silent_counts_as_cut(client: Client, served: Served, run: str) -> None:
     transport = client.runs._transport
-    with transport.stream(f"/api/runs/{run}/stream", 0, 0.2) as lines:
+    with transport.stream(Request(method="GET", path=f"/api/runs/{run}/stream"), 0, 0.2) as lines:
         assert next(lines).startswith(": events")
         served.proxy.freeze()
         with pytest.raises(ConnectionFailed, match="timed out"):
@@ -252,3 +256,20 @@ def test_a_wait_needs_no_place_to_stream(serve: Serve) -> None:
         run = client.runs.start("long")["id"]
         threading.Timer(0.2, served.work.set).start()
         assert client.runs.wait(run)["status"] == "success"
+
+
+def test_a_workspace_is_followed_through_cuts(client: Client, served: Served, run: str) -> None:
+    seen = []
+    following = client.events.follow(types=["step.*", "run.*"], place=BEGINNING)
+    for found in following:
+        served.work.set()
+        seen.append(found.event)
+        if len(seen) in (2, 30):
+            served.proxy.cut()
+        if found.event["type"] == "run.completed":
+            break
+    following.close()
+    assert seen == list(client.runs.log(run))
+    assert seen == [*reversed(list(client.events.list(run=run, types=["step.*", "run.*"])))]
+    client.runs.start("long")
+    assert next(client.events.follow(place=found.place, types=["run.*"])).event["type"] == "run.created"

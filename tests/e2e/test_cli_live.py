@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.polling import poll
+from tests.support.receiver import Receiver
 from tests.support.up import Up
 
 GREET = """\
@@ -210,3 +211,25 @@ def test_the_database_is_current_and_unknown_things_are_told(stack: Up) -> None:
     assert missing.returncode == 1
     assert missing.stderr.startswith("Error: ")
     assert len(missing.stderr.splitlines()) == 1
+
+
+def test_webhooks_are_made_tried_and_replayed(stack: Up, receiver: Receiver) -> None:
+    assert "No webhooks" in ran(stack, "webhooks", "list")
+    made = told(stack, "webhooks", "create", receiver.url(), "--events", "run.completed,deal.*")
+    assert told(stack, "webhooks", "show", made["id"])["events"] == ["run.completed", "deal.*"]
+    sent = told(stack, "webhooks", "test", made["id"])
+    run = told(stack, "run", file(stack, "greet"), "-i", "who=ada")
+    got = {each.id: each.verified(made["secret"]) for each in receiver.came(2)}
+    assert got[sent["id"]]["type"] == "webhook.test"
+    assert [body["data"]["run_id"] for body in got.values() if body["type"] == "run.completed"] == [run["id"]]
+    poll(lambda: len(told(stack, "webhooks", "deliveries", made["id"], "--status", "delivered")) == 2, 20)
+    told(stack, "webhooks", "replay", made["id"], sent["id"])
+    assert receiver.came(3)[2].id == sent["id"]
+    rotated = ran(stack, "webhooks", "rotate", made["id"], "--grace", "1h").strip()
+    assert rotated.startswith("whsec_")
+    assert rotated != made["secret"]
+    assert "disabled" in ran(stack, "webhooks", "disable", made["id"])
+    assert "enabled" in ran(stack, "webhooks", "enable", made["id"])
+    assert told(stack, "webhooks", "replay-missing", made["id"], "--since", "1h")["complete"]
+    assert "No dead letters" in ran(stack, "webhooks", "dead-letters")
+    assert "removed" in ran(stack, "webhooks", "delete", made["id"])

@@ -20,6 +20,7 @@ from orchestrator.services import runs
 from orchestrator.services.actors import Actor
 from orchestrator.settings import Settings
 from tests.support import attempts
+from tests.support.brokers import EACH_ONCE
 from tests.support.engine import Engine
 from tests.support.histories import execute
 from tests.support.polling import poll
@@ -98,6 +99,7 @@ def outputs(ours: Engine, run_id: str) -> list[Any]:
     return [attempt.output for attempt in attempts.attempts(ours, run_id, "report")]
 
 
+@EACH_ONCE
 def test_a_worker_of_another_application_does_the_step(
     foreign: Foreign, begin: Begin, ours: Engine, worker: Program
 ) -> None:
@@ -111,7 +113,7 @@ def test_a_worker_of_another_application_does_the_step(
     worker.wait_until("Task orchestrator.answered[")
 
 
-@pytest.mark.parametrize("broker_kind", ["redis"])
+@pytest.mark.parametrize(("database_kind", "broker_kind"), [("sqlite", "redis")])
 def test_an_exception_leaves_by_the_error_port(foreign: Foreign, begin: Begin, ours: Engine) -> None:
     foreign()
     run_id = begin("nobody")
@@ -138,7 +140,7 @@ def test_a_worker_killed_in_the_middle_is_made_good_by_the_retry_policy(
     assert (first.error["code"], second.output["account"]) == ("TIMEOUT", "acme")
 
 
-@pytest.mark.parametrize("broker_kind", ["redis"])
+@pytest.mark.parametrize(("database_kind", "broker_kind"), [("sqlite", "redis")])
 def test_the_task_of_an_aborted_run_is_not_begun(foreign: Foreign, begin: Begin, ours: Engine) -> None:
     busy = foreign(SECONDS="8")
     first, second = begin("acme"), begin("umbrella")

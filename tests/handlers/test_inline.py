@@ -1,4 +1,4 @@
-"""The nodes that the engine evaluates itself: noop, set, condition, router."""
+"""The nodes that the engine evaluates itself: noop, set, emit, condition, router."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from models.errors import ErrorCode
 from orchestrator.core.nodetype import NodeType
-from orchestrator.core.outcome import Failed, Outcome, Succeeded
+from orchestrator.core.outcome import Emitted, Failed, Outcome, Succeeded
 from orchestrator.registry import handler_classes
 from tests.support.contexts import context
 
@@ -107,3 +107,17 @@ def test_the_routes_that_can_be_selected_are_known_at_write_time() -> None:
     assert condition({"expression": "true"}) == ("true", "false")
     assert router({"cases": CASES}) == ("hot", "warm")
     assert router({"cases": [*CASES, CASES[0]], "default": "cold"}) == ("hot", "warm", "cold")
+
+
+def test_emit_tells_its_data_or_its_input() -> None:
+    told = Emitted(type="deal.signed", data=[1])
+    fields = {"event": "deal.signed", "data": [1]}
+    assert execute("emit", fields) == Succeeded(output=fields, emits=(told,))
+    told = Emitted(type="deal.signed", data=INPUT)
+    output = {"event": "deal.signed", "data": INPUT}
+    assert execute("emit", {"event": "deal.signed"}) == Succeeded(output=output, emits=(told,))
+
+
+@pytest.mark.parametrize("event", ["run.completed", "plain", "", None, 1, "deal.signed\n"])
+def test_emit_refuses_what_is_no_name_of_an_own_event(event: Any) -> None:
+    assert error(execute("emit", {"event": event, "data": 1}))[0] is ErrorCode.VALIDATION

@@ -17,7 +17,7 @@ from tests.support.engine import Engine
 
 pytestmark = [pytest.mark.postgres, pytest.mark.parametrize("database_kind", ["postgresql"])]
 TABLES: tuple[Any, ...] = (Run, Step, Attempt, Event)
-IDS = ("id", "run_id")
+IDS = ("xid", "id", "run_id")
 TIMES = frozenset(
     f"{name}_at"
     for name in ("created", "started", "queued", "sent", "claimed", "begun", "finished", "timeout", "due")

@@ -193,7 +193,7 @@ def test_a_frozen_client_loses_its_locks(database: Database) -> None:
 def test_ids_sort_by_time_and_differ(new_ids: Callable[[int], list[str]]) -> None:
     ids = new_ids(1000)
     assert len(set(ids)) == 1000
-    assert sorted(ids, key=lambda id_: id_[:13]) == ids
+    assert sorted(ids, key=lambda id_: id_[:18]) == ids
     assert {(id_[14], id_[19] in "89ab") for id_ in ids} == {("7", True)}
 
 

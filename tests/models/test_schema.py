@@ -180,7 +180,7 @@ def test_indexes_of_the_sweeps_are_partial(database: Database) -> None:
         index.name
         for table in Base.metadata.tables.values()
         for index in table.indexes
-        if index.dialect_options["postgresql"]["where"] is not None
+        if index.dialect_options[database.engine.dialect.name]["where"] is not None
     }
     assert found == declared
     assert "ix_step_queued" in found

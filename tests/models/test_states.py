@@ -6,12 +6,15 @@ from itertools import product
 import pytest
 
 from models.states import (
+    DELIVERY_MOVES,
     RUN_MOVES,
     RUN_TERMINAL,
     STEP_MOVES,
     STEP_TERMINAL,
+    DeliveryStatus,
     RunStatus,
     StepStatus,
+    delivery_sources,
     run_sources,
     step_sources,
 )
@@ -35,6 +38,11 @@ STEP = (
     "failed | skipped | aborted → compensating"
 )
 
+DELIVERY = (
+    "pending → sending | stopped; sending → pending | delivered | dead | stopped;"
+    "delivered | dead | stopped → pending"
+)
+
 
 def moves(sentences: str) -> set[tuple[str, str]]:
     found = set()
@@ -55,6 +63,14 @@ def test_run_moves(source: RunStatus, target: RunStatus) -> None:
     legal = (source.value, target.value) in moves(RUN)
     assert (target in RUN_MOVES[source]) == legal
     assert (source in run_sources(target)) == legal
+
+
+@pytest.mark.parametrize("source", DeliveryStatus)
+@pytest.mark.parametrize("target", DeliveryStatus)
+def test_delivery_moves(source: DeliveryStatus, target: DeliveryStatus) -> None:
+    legal = (source.value, target.value) in moves(DELIVERY)
+    assert (target in DELIVERY_MOVES[source]) == legal
+    assert (source in delivery_sources(target)) == legal
 
 
 @pytest.mark.parametrize("source", StepStatus)

@@ -16,6 +16,7 @@ from models.base import uuid7
 from models.database import Database
 from models.queries import steps
 from models.queries.claims_postgresql import CLAIM
+from models.queries.completions_postgresql import COMPLETION
 from models.queries.prepared import Prepared
 from models.queries.transitions_postgresql import TRANSITION
 from models.run import Run
@@ -25,8 +26,9 @@ from tests.support import engine
 pytestmark = pytest.mark.postgres
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "transition": (["running"], False, "[]", "[]", "[]", None, None, False),
-    "claim": (["running"], True, 0, 0, 10.0, None, "w", 0, ["queued"]),
+    "transition": (["running"], False, "[]", "[]", "[]", None, None, -1),
+    "completion": (["running"], 1, "[]", "{}", "{}", "{}", "{}", "{}", 10.0, "w"),
+    "claim": (["running"], True, "{0}", "{0}", 10.0, "{NULL}", "w", "{0}", ["queued"], "{0,1}"),
     "stored": ([0, 1],),
 }
 STORED = steps.PREPARED[True]
@@ -36,7 +38,12 @@ EXPECTED = {
         "pk_step": {"run_id", "no"},
         "pk_attempt": {"run_id", "no", "number"},
     },
-    "claim": {"pk_run": {"id"}, "pk_step": {"run_id", "no"}},
+    "completion": {
+        "pk_run": {"id"},
+        "pk_step": {"run_id", "no"},
+        "pk_attempt": {"run_id", "no", "number"},
+    },
+    "claim": {"pk_run": {"id"}, "pk_step": {"run_id", "no"}, "pk_attempt": {"run_id", "no", "number"}},
     "stored": {"pk_step": {"run_id", "no"}, "pk_attempt": {"run_id", "no", "number"}},
 }
 
@@ -81,7 +88,7 @@ def _columns(plan: str) -> dict[str, list[set[str]]]:
     return found
 
 
-@pytest.mark.parametrize("prepared", [TRANSITION, CLAIM, STORED], ids=lambda prepared: prepared.name)
+@pytest.mark.parametrize("prepared", [TRANSITION, COMPLETION, CLAIM, STORED], ids=lambda prepared: prepared.name)
 @pytest.mark.parametrize(
     ("shape", "analyzed"),
     [([1], False), ([1] * 60, True), ([5] * 100, True), ([5_000], True)],

@@ -27,6 +27,22 @@ def test_where_other_applications_put_results(settings: Settings, said: str) -> 
     assert "secret" not in foreign_results(settings).detail
 
 
+@pytest.mark.parametrize(
+    ("url", "ok", "said"),
+    [
+        ("off", True, "off"),
+        ("memory://", True, "in this process alone"),
+        ("redis://u:hidden@127.0.0.1:1/0", False, "the event bus on Redis does not answer"),
+        ("nats://u:hidden@127.0.0.1:1", False, "the event bus on NATS does not answer"),
+        ("amqp://u:hidden@127.0.0.1:1", False, "the event bus on RabbitMQ does not answer"),
+    ],
+)
+def test_the_event_bus_is_asked(url: str, ok: bool, said: str) -> None:
+    settings = Settings(broker_url="redis://127.0.0.1:1/0", event_bus=url)
+    (found,) = [check for check in doctor.examine(settings) if check.name == "event_bus"]
+    assert (found.ok, said in found.detail, "hidden" in found.detail) == (ok, True, False)
+
+
 def test_gateways_that_are_not_well_are_named(database: Database, database_url: str) -> None:
     at, workspace = datetime.now(UTC), uuid7()
     with database.transaction() as session:

@@ -89,7 +89,8 @@ def test_two_beats(ours: Engine) -> None:
 
 
 def test_beat_is_dead(ours: Engine) -> None:
-    ours.sweep()
+    for name in sweeps.SWEEPS:
+        sweeps.run(ours.deps, name)
     assert sweeps.stale(ours.deps) == []
     with ours.deps.db.transaction() as session:
         stamps.put(session, "sweep.leases", clock(session) - 10)
@@ -142,7 +143,7 @@ def test_a_disk_that_is_full_holds_an_outcome_up_and_loses_none(database: Databa
     with disk(database, pages):
         claimed = attempts.take(ours, "a")
         pages[0] = full
-        worker = threading.Thread(target=ours.carrier._work, args=(claimed, 0.0))
+        worker = threading.Thread(target=ours.carrier._work, args=([claimed], 0.0))
         worker.start()
         assert not claimed.given_up.wait(0.3)
         assert ours.statuses(run_id) == {"a": "running"}

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
 from models.database import Database
-from models.queries import transitions_postgresql
+from models.queries import completions_postgresql, transitions_postgresql
 from models.queries.prepared import Prepared
 from models.run import Budget
 from models.states import RunStatus
@@ -82,11 +82,11 @@ def test_the_last_two_completions_always_end_the_run(database: Database) -> None
 @pytest.mark.parametrize("database_kind", [pytest.param("postgresql", marks=pytest.mark.postgres)])
 def test_without_the_lock_on_the_run_they_do_not(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both take the same number for their event, or count the same open steps."""
-    locked = transitions_postgresql.TRANSITION
-    text = transitions_postgresql._TEXT
-    assert "FOR UPDATE" in text
-    unlocked = Prepared("unlocked", locked.types, text.replace("FOR UPDATE", ""))
-    monkeypatch.setattr(transitions_postgresql, "TRANSITION", unlocked)
+    for module, name in ((transitions_postgresql, "TRANSITION"), (completions_postgresql, "COMPLETION")):
+        locked: Prepared = getattr(module, name)
+        assert "FOR UPDATE" in locked.text
+        unlocked = Prepared(f"unlocked_{locked.name}", locked.types, locked.text.replace("FOR UPDATE", ""))
+        monkeypatch.setattr(module, name, unlocked)
     ours = engine.make(database)
     ours.publish(PAIR)
     one, other = process(ours), process(ours)

@@ -21,7 +21,7 @@ from orchestrator.services.fsck_rebuilt import REBUILT
 from orchestrator.services.fsck_record import Record
 from tests.support import attempts, engine, graphs, nests
 from tests.support.engine import Engine
-from tests.support.interrupted import Interrupted
+from tests.support.interrupted import STEADY, Interrupted
 from tests.support.soundness import assert_run_sound
 
 HEALTH = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
@@ -70,7 +70,7 @@ def state(run: Watched, seq: int) -> State:
 
 
 def begun(database: Database, definition: dict[str, Any], random: Random, **more: Any) -> Watched:
-    ours = engine.make(database)
+    ours = engine.make(database, settings=STEADY)
     plan = ours.publish(definition)
     run_id = ours.start("random", inputs=graphs.INPUTS)
     return Watched(engine=ours, plan=plan, run_id=run_id, random=random, **more)

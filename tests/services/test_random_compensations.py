@@ -10,13 +10,11 @@ from models.database import Database
 from models.errors import ConflictError
 from models.states import RUN_TERMINAL, RunStatus
 from orchestrator.services import undoing
-from orchestrator.settings import Settings
 from tests.support import attempts, engine, graphs, nests
 from tests.support.engine import Engine
-from tests.support.interrupted import Interrupted
+from tests.support.interrupted import CHORDS, STEADY, Interrupted
 from tests.support.soundness import assert_run_sound
 
-CHORDS = Settings(result_backend="redis://127.0.0.1/0")
 HEALTH = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
 MOST_TRIES = 40
 
@@ -26,7 +24,7 @@ MOST_TRIES = 40
 def test_a_run_that_is_undone(database: Database, random: Random, chords: bool) -> None:
     definition = nests.draw(random)
     spice(random, definition["nodes"])
-    ours = engine.make(database, settings=CHORDS if chords else Settings())
+    ours = engine.make(database, settings=CHORDS if chords else STEADY)
     plan = ours.publish(definition)
     run_id = ours.start("random", inputs=graphs.INPUTS)
     run = Interrupted(engine=ours, plan=plan, run_id=run_id, random=random)

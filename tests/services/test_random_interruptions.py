@@ -8,12 +8,10 @@ from hypothesis import strategies as st
 
 from models.database import Database
 from models.states import RUN_TERMINAL
-from orchestrator.settings import Settings
 from tests.support import engine, graphs, nests
-from tests.support.interrupted import Interrupted
+from tests.support.interrupted import CHORDS, STEADY, Interrupted
 from tests.support.soundness import assert_run_sound
 
-CHORDS = Settings(result_backend="redis://127.0.0.1/0")
 HEALTH = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
 
 
@@ -22,7 +20,7 @@ HEALTH = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
 def test_a_run_that_is_interrupted_ends(database: Database, random: Random, chords: bool) -> None:
     definition = nests.draw(random)
     _spice(random, definition["nodes"])
-    ours = engine.make(database, settings=CHORDS if chords else Settings())
+    ours = engine.make(database, settings=CHORDS if chords else STEADY)
     plan = ours.publish(definition)
     run = Interrupted(
         engine=ours, plan=plan, run_id=ours.start("random", inputs=graphs.INPUTS), random=random
@@ -36,7 +34,7 @@ def _spice(random: Random, nodes: list[dict[str, Any]], scope: str = "") -> None
     """Timeouts of containers, commitments that are let end, steps that wait, retries."""
     for node in nodes:
         if "body" in node:
-            node |= {"timeout": 100} if random.random() < 0.4 else {}
+            node |= {"timeout": 3_600} if random.random() < 0.4 else {}
             _spice(random, node["body"]["nodes"], f"{scope}{node['id']}-")
         elif node["type"] in ("probe", "slow_probe"):
             node |= _commitment(scope + node["id"]) if random.random() < 0.2 else {}

@@ -62,7 +62,7 @@ class Hand:
             self.ours.send(runs.abort(self.ours.deps, self.ours.actor, self.run_id, "enough"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=HEALTH)
+@settings(max_examples=35, deadline=None, suppress_health_check=HEALTH)
 @given(st.randoms(use_true_random=False), st.booleans(), st.integers(1, 25))
 def test_a_run_with_an_operator_ends_as_if_it_had_gone_like_that(
     database: Database, random: Random, chords: bool, acts: int

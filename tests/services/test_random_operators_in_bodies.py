@@ -61,7 +61,7 @@ class Operated(Interrupted):
             return int(session.execute(of_run).scalar_one())
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=HEALTH)
+@settings(max_examples=35, deadline=None, suppress_health_check=HEALTH)
 @given(st.randoms(use_true_random=False), st.booleans(), st.integers(1, 12))
 def test_a_run_with_bodies_and_an_operator_ends(
     database: Database, random: Random, chords: bool, acts: int

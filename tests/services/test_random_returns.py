@@ -14,7 +14,7 @@ from orchestrator.services.reaching import Wanted as Step
 from tests.services.test_random_compensations import spice
 from tests.support import engine, graphs, nests
 from tests.support.engine import Engine
-from tests.support.interrupted import Interrupted
+from tests.support.interrupted import STEADY, Interrupted
 from tests.support.soundness import assert_run_sound
 
 HEALTH = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
@@ -27,7 +27,7 @@ ACTS = ("compensate", "restore", "restore and abort", "fork", "rerun")
 def test_a_run_that_is_undone_and_gone_back_with(database: Database, random: Random) -> None:
     definition = nests.draw(random)
     spice(random, definition["nodes"])
-    ours = engine.make(database)
+    ours = engine.make(database, settings=STEADY)
     plan = ours.publish(definition)
     run_id = ours.start("random", inputs=graphs.INPUTS)
     _drive(Interrupted(engine=ours, plan=plan, run_id=run_id, random=random))

@@ -24,7 +24,7 @@ def parked(database: Database, **fields: object) -> tuple[Engine, str, Message]:
 
 
 def resumed(ours: Engine, message: Message) -> Claimed | None:
-    info = ours.carrier.runs.get(ours.deps.db, message.run_id)
+    info = ours.deps.runs.get(message.run_id)
     assert info is not None
     with ours.deps.db.transaction() as session:
         return claiming.resume(ours.deps, session, info, message.no, message.attempt)

@@ -32,7 +32,7 @@ class Broker:
     faults: Faults
     later: Later
     fate: Callable[[str], None]
-    deliver: Callable[[Message, Chord | None, bool], None]
+    deliver: Callable[[tuple[Message, ...], Chord | None, bool], None]
     stop: Callable[[int], None]
     relay: Callable[[int], None]
     wake: Callable[[Timer], None]
@@ -64,7 +64,7 @@ class Broker:
         if chord is not None:
             chord.left -= 1
             if chord.left == 0:
-                self._put(chord.body, None, is_body=True)
+                self._put((chord.body,), None, is_body=True)
 
     def backlog(self, queue: str) -> int:
         """The length of a queue, as the sweep asks for it."""
@@ -75,8 +75,11 @@ class Broker:
             self._refused(wave)
             return
         chord = None if wave.join is None else Chord(wave.join, len(wave.messages))
+        if chord is None and len(wave.messages) > 1 and self.random.random() < self.faults.batch:
+            self._put(wave.messages, None)
+            return
         for message in wave.messages:
-            self._put(message, chord)
+            self._put((message,), chord)
 
     def _refused(self, wave: Wave) -> None:
         """What the sender does when it cannot publish."""
@@ -87,16 +90,17 @@ class Broker:
             with self.deps.db.transaction() as session:
                 steps.off_chord(session, run_id, wave.join.no)
 
-    def _put(self, message: Message, chord: Chord | None, *, is_body: bool = False) -> None:
+    def _put(self, together: tuple[Message, ...], chord: Chord | None, *, is_body: bool = False) -> None:
         copies = 0 if self.random.random() < self.faults.lose else 1
         copies += copies and self.random.random() < self.faults.double
+        queue = together[0].queue
         for _ in range(copies):
-            self.under_way[message.queue] = self.under_way.get(message.queue, 0) + 1
-            self.later(self._delay(), lambda: self._arrive(message, chord, is_body))
+            self.under_way[queue] = self.under_way.get(queue, 0) + 1
+            self.later(self._delay(), lambda: self._arrive(together, chord, is_body))
 
-    def _arrive(self, message: Message, chord: Chord | None, is_body: bool) -> None:
-        self.under_way[message.queue] -= 1
-        self.deliver(message, chord, is_body)
+    def _arrive(self, together: tuple[Message, ...], chord: Chord | None, is_body: bool) -> None:
+        self.under_way[together[0].queue] -= 1
+        self.deliver(together, chord, is_body)
 
     def _delay(self) -> float:
         return self.random.expovariate(1 / self.faults.delay)

@@ -9,7 +9,8 @@ class Faults:
     """Probabilities; `delay` is the mean seconds that a message takes, `interval` those between sweeps.
 
     lose, double: of a message. refuse: of a publish. kill: at each commit and each send. freeze: of a body, for
-    longer than its lease. give_back: of a body that its worker gives up. miss: of a sweep.
+    longer than its lease. give_back: of a body that its worker gives up. miss: of a sweep. batch: of steps that
+    became ready together, that they travel together as cheap ones do; no fault.
     """
 
     lose: float
@@ -22,6 +23,7 @@ class Faults:
     miss: float
     interval: float
     operator: bool
+    batch: float
 
     @classmethod
     def draw(cls, random: Random) -> "Faults":
@@ -37,8 +39,9 @@ class Faults:
             freeze=some(0.15),
             give_back=some(0.1),
             miss=some(0.7),
-            interval=random.choice((1.0, 2.0, 3.0)),
+            interval=random.choice((2.0, 4.0, 6.0)),
             operator=random.random() < 0.3,
+            batch=some(0.8),
         )
 
     def healed(self) -> "Faults":

@@ -1,11 +1,13 @@
 """Workers whose every pause is the simulation's: between claim, body and completion the world goes on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from orchestrator.core.batches import SIZE
 from orchestrator.core.effects import Message
 from orchestrator.core.outcome import Cancelled
+from orchestrator.services.batching import Known
 from orchestrator.services.claiming import Claimed
 from orchestrator.services.performing import Performed
 from orchestrator.services.steps import Carrier
@@ -39,3 +41,23 @@ class SteppedCarrier(Carrier):
             yield claimed
             go_on = not in_chord and self.random.random() < 0.6
             claimed = self.complete(claimed, performed, in_chord=in_chord, go_on=go_on)
+
+    def work_all(self, together: Sequence[Message], *, give_back: float) -> Work:
+        """Like `carry_all`: several are done before they are completed, as many as the simulation likes."""
+        claimed, rows, others = self._claim_all(together)
+        hand, known = list(claimed), Known()
+        known.add(rows)
+        while hand:
+            taken = [hand.pop(0) for _ in range(self.random.randint(1, len(hand)))]
+            done = []
+            for each in taken:
+                yield each
+                performed = self.perform(each)
+                if isinstance(performed, Performed) and self.random.random() < give_back:
+                    performed = replace(performed, outcome=Cancelled(), output=None)
+                done.append((each, performed))
+            yield taken[-1]
+            room = SIZE - len(hand) if self.random.random() < 0.6 else 0
+            hand += self.finish(done, known, in_chord=False, room=room, empty=not hand)
+        for message in others:
+            yield from self.work(message, in_chord=False, give_back=give_back)

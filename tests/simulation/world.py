@@ -26,7 +26,8 @@ from tests.support.engine import NoLeases
 HEALED = 15.0  # from here on nothing goes wrong
 PATIENCE = 400.0
 _OF_AGENTS = {"unserved", "agents", "gateways", "operational", "offers"}  # there are none in these worlds
-_SWEPT = [name for name in SWEEPS if name not in _OF_AGENTS | {"answers"}]  # no run depends on answers
+_BESIDE = {"answers", "audit", "bus", "retention", "schedules", "webhooks"}  # no run goes on by them
+_SWEPT = [name for name in SWEEPS if name not in _OF_AGENTS | _BESIDE]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ class World:
         self.faults = self.parts.faults(Faults.draw(self.random))
         self.workflow = workflows.draw(self.random)
         self.engine = self.ground.reset()
+        self.engine.paces.all_cheap = self.faults.batch > 0
         self.ground.database.fate = self._fate
         self.broker = Broker(
             deps=self.engine.deps,
@@ -162,12 +164,18 @@ class World:
     def _process(self) -> Process:
         return self.random.choice(self.processes)
 
-    def _deliver(self, message: Message, chord: Chord | None, is_body: bool) -> None:
+    def _deliver(self, together: tuple[Message, ...], chord: Chord | None, is_body: bool) -> None:
         """A process takes a message from the broker; what dies with it is gone."""
-        self.tell(f"message {message.path}@{message.attempt}")
-        if not is_body and self.engine.statuses(message.run_id)[message.path] == StepStatus.PENDING:
-            self.wrong.append(f"a message told of {message.path}, which was never queued")
-        work = self.carrier.work(message, in_chord=chord is not None, give_back=self.faults.give_back)
+        for message in together:
+            self.tell(f"message {message.path}@{message.attempt}")
+            if not is_body and self.engine.statuses(message.run_id)[message.path] == StepStatus.PENDING:
+                self.wrong.append(f"a message told of {message.path}, which was never queued")
+        if len(together) > 1:
+            work = self.carrier.work_all(together, give_back=self.faults.give_back)
+        else:
+            work = self.carrier.work(
+                together[0], in_chord=chord is not None, give_back=self.faults.give_back
+            )
         job = Job(self._process(), work, chord)
         self._jobs.add(job)
         self._go_on(job)

@@ -12,6 +12,16 @@ import redis
 from tests.support.missing import missing
 from tests.support.redis_server import RedisServer, program
 
+# For what depends on the database and on the broker, but on neither by the other. PostgreSQL with Redis is what
+# tests/crash runs on.
+EACH_ONCE = pytest.mark.parametrize(
+    ("database_kind", "broker_kind"),
+    [
+        ("sqlite", "redis"),
+        pytest.param("postgresql", "rabbitmq", marks=[pytest.mark.postgres, pytest.mark.rabbitmq]),
+    ],
+)
+
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
@@ -94,4 +104,4 @@ def _listens(port: int) -> bool:
 
 
 def _rabbitmqctl(*arguments: str) -> None:
-    subprocess.run(["rabbitmqctl", "-q", *arguments], check=True, capture_output=True, timeout=30)
+    subprocess.run(["rabbitmqctl", "-q", *arguments], check=True, capture_output=True, timeout=120)

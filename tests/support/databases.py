@@ -9,15 +9,21 @@ import pytest
 from models import (
     agent,
     approval,
+    audit,
+    compensation,
     event,
     gateway,
+    hook,
     operation,
     outbox,
     price,
+    retention,
     run,
+    schedule,
     signal,
     slots,
     step,
+    webhook,
     workflow,
     workspace,
 )
@@ -28,8 +34,8 @@ from tests.support import postgresql
 from tests.support.postgresql import PostgresServer
 
 TABLES = (
-    *(agent, approval, event, gateway, operation, outbox, price, run, signal, slots, step),
-    *(workflow, workspace),
+    *(agent, approval, audit, compensation, event, gateway, hook, operation, outbox, price, retention, run),
+    *(schedule, signal, slots, step, webhook, workflow, workspace),
 )
 
 
@@ -132,9 +138,18 @@ def _replace(path: Path, template: Path) -> None:
     shutil.copyfile(template, path)
 
 
+_KEPT = ("audit", "audit_seal")  # append-only: their trigger has to be switched off
+
+
 def _empty(database: Database) -> None:
     # Runs go before their events, which the trigger would keep otherwise.
-    names = [table.name for table in reversed(Base.metadata.sorted_tables) if table.name != "event"]
+    names = [table.name for table in reversed(Base.metadata.sorted_tables) if table.name not in (*_KEPT, "event")]
     statements = ";".join(f'DELETE FROM "{name}"' for name in [*names, "event"])
     with database.engine.begin() as connection:
+        for name in _KEPT:
+            if connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {name})").scalar():
+                statements += (
+                    f";ALTER TABLE {name} DISABLE TRIGGER {name}_refuse_row;DELETE FROM {name}"
+                    f";ALTER TABLE {name} ENABLE ALWAYS TRIGGER {name}_refuse_row"
+                )
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '5s';{statements}")

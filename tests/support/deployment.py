@@ -61,9 +61,9 @@ class Deployment:
         options = ("-c", str(concurrency), "--loglevel", "info", "--without-gossip", "--without-mingle")
         return self._start(name, (*command, *options), **extra)
 
-    def beat(self) -> Program:
-        schedule = str(self.effects.with_name("beat-schedule"))
-        return self._start("beat", ("-m", "celery", "-A", "tasks.app", "beat", "-l", "info", "-s", schedule))
+    def beat(self, name: str = "beat") -> Program:
+        schedule = str(self.effects.with_name(f"{name}-schedule"))
+        return self._start(name, ("-m", "celery", "-A", "tasks.app", "beat", "-l", "info", "-s", schedule))
 
     def api(self) -> Program:
         config = "python:orchestrator.supervisor.gunicorn_conf"
@@ -75,7 +75,7 @@ class Deployment:
 
     def ready(self, name: str, limit: float = 40.0) -> None:
         """Wait until a process does its work."""
-        line = {"beat": "beat: Starting", "api": "Listening at"}.get(name, f"{name}@test ready")
+        line = {"beat": "beat: Starting", "api": "Listening at"}.get(name.partition("-")[0], f"{name}@test ready")
         self._running[name].wait_until(line, limit)
 
     def kill(self, name: str) -> None:

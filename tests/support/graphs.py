@@ -48,12 +48,14 @@ def draw(
 
 
 def _node(random: Random, no: int) -> dict[str, Any]:
-    kind = random.choice(("probe", "probe", "probe", "slow_probe", "noop", "set", "condition", "router"))
+    kind = random.choice(("probe", "probe", "probe", "slow_probe", "noop", "set", "emit", "condition", "router"))
     node: dict[str, Any] = {"id": f"n{no}", "type": kind}
     if kind in ("probe", "slow_probe"):
         node["does"] = _does(random, no)
     elif kind == "set":
         node["values"] = {f"v{no}": no, "last": f"n{no}"}
+    elif kind == "emit":
+        node |= {"event": f"drawn.n{no}", "data": {"n": no}}
     elif kind == "condition":
         node["expression"] = _expression(random)
     elif kind == "router":

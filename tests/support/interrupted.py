@@ -11,9 +11,15 @@ from models.step import Step
 from orchestrator.core.plan import Plan
 from orchestrator.services import runs, sweeps
 from orchestrator.services.claiming import Claimed
+from orchestrator.settings import Settings
 from tests.support import attempts, shuffled
 from tests.support.engine import Engine
 from tests.support.soundness import assert_run_sound
+
+# A lease ends where a run is told so, and not because the machine is slow, or a run of before was left as it was:
+# the same draws are to do the same.
+STEADY = Settings(event_bus="memory://", lease_seconds=600.0)
+CHORDS = Settings(event_bus="memory://", lease_seconds=600.0, result_backend="redis://127.0.0.1/0")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -21,4 +21,7 @@ class Nowhere:
     def send(self, request: HttpRequest) -> Cancelled:
         return Cancelled()
 
+    def refusal(self, url: str, seconds: float) -> str | None:
+        return f"{url} leads nowhere"
+
     def close(self) -> None: ...

@@ -85,7 +85,7 @@ def workers(programs: StartProgram) -> StartWorker:
         command += ["-c", str(concurrency), "--loglevel", "info", *arguments]
         worker = programs(settings, *command, extra=extra)
         if ready:
-            worker.wait_until(f"{name} ready", 30)
+            worker.wait_until(f"{name} ready")
         return worker
 
     return start

@@ -44,7 +44,7 @@ class Program:
         """All it has printed so far."""
         return self.log_path.read_text(errors="replace")
 
-    def wait_until(self, text: str, limit: float = 20.0) -> None:
+    def wait_until(self, text: str, limit: float = 60.0) -> None:
         """Wait until it has printed `text`; fails with its output when it ends before."""
 
         def printed() -> bool:
@@ -69,7 +69,7 @@ class Program:
         self.signal(signal.SIGKILL)
         self._process.wait()
 
-    def stop(self, limit: float = 15.0) -> int:
+    def stop(self, limit: float = 30.0) -> int:
         """SIGTERM, then the exit code; kills it after `limit`."""
         self.signal(signal.SIGTERM)
         try:

@@ -69,6 +69,8 @@ class Proxy:
                 client.close()
                 continue
             server.settimeout(None)
+            for end in (client, server):  # a protocol of small messages would wait 40 ms for each
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._pairs.add((client, server))
             for pair in ((client, server), (server, client)):

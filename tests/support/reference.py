@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.graphs import TRUTH
 
-INLINE = ("noop", "set", "condition", "router")
+INLINE = ("noop", "set", "emit", "condition", "router")
 
 
 class Reference:

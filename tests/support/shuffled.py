@@ -5,6 +5,8 @@ from random import Random
 from orchestrator.services import sweeps
 from tests.support.engine import Engine
 
+BATCHED = 0.4
+
 
 def drain(engine: Engine, random: Random, *, twice: float = 0.2) -> None:
     """Carry messages in an order that `random` decides until none is left; a chord's body after its members."""
@@ -23,12 +25,28 @@ def drive(engine: Engine, random: Random, *, twice: float = 0.2) -> None:
 
 
 def carry_one(engine: Engine, random: Random, twice: float = 0.2) -> None:
-    """Carry one of the messages, maybe twice."""
-    place = random.choice(_deliverable(engine))
-    message, in_chord = engine.inbox.pop(place)
-    engine.carrier.carry(message, in_chord=in_chord)
-    if random.random() < twice:
-        engine.carrier.carry(message, in_chord=in_chord)
+    """Carry one of the messages, maybe twice, or with it others of its run as if they were cheap and came together."""
+    engine.paces.all_cheap = random.random() < BATCHED
+    there = _deliverable(engine)
+    place = random.choice(there)
+    message, in_chord = engine.inbox[place]
+    places = [place]
+    if engine.paces.all_cheap and not in_chord:
+        places = [other for other in there if _travels(engine, other, message.run_id)]
+        places = random.sample(places, random.randint(1, len(places)))
+    taken = [engine.inbox[place] for place in places]
+    for place in sorted(places, reverse=True):
+        del engine.inbox[place]
+    for _ in range(1 + (random.random() < twice)):
+        if len(taken) > 1:
+            engine.carrier.carry_all([message for message, _ in taken])
+        else:
+            engine.carrier.carry(*taken[0][:1], in_chord=taken[0][1])
+
+
+def _travels(engine: Engine, place: int, run_id: str) -> bool:
+    message, in_chord = engine.inbox[place]
+    return message.run_id == run_id and not in_chord
 
 
 def _deliverable(engine: Engine) -> list[int]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from models.database import Database
 from orchestrator.services import runs
+from orchestrator.services.paces import Paces
 from orchestrator.services.runs import Trigger
 from orchestrator.settings import load
 from tasks import app, canvas
@@ -23,6 +24,7 @@ def main(files: list[str]) -> None:
     settings = load()
     assert app.app.conf.broker_url == settings.broker
     made = engine.make(Database(settings.database), settings=settings)
+    vars(made.deps)["paces"] = Paces()  # as the API's process has them
     given = json.loads(os.environ.get("STARTER_TRIGGER", "{}"))
     send, published = canvas.sender(made.deps), set[str]()
     for file in files:

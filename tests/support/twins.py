@@ -101,7 +101,7 @@ def _of(table: Any, run_id: str) -> Any:
 def _columns(row: Any) -> dict[str, Any]:
     """A row without what differs by nature: ids, and when something was; whether it was is kept."""
     found = {
-        column.key: getattr(row, column.key) for column in row.__table__.columns if column.key != "run_id"
+        column.key: getattr(row, column.key) for column in row.__table__.columns if column.key not in ("run_id", "xid")
     }
     for name, value in found.items():
         if name in _MOMENTS or name.endswith("_at") or name == "at":

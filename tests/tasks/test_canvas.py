@@ -13,9 +13,12 @@ from sqlalchemy import select
 
 from models.database import Database
 from models.event import Event
+from models.queries import lanes
 from models.run import Run
 from models.step import Step
+from orchestrator.services import consumers
 from orchestrator.settings import Settings
+from tests.support.brokers import EACH_ONCE
 from tests.support.polling import poll
 from tests.support.processes import StartProgram, StartWorker
 from tests.support.redis_server import RedisServer
@@ -76,6 +79,7 @@ def moment(database: Database, run_id: str, kind: str, step: str) -> float:
 
 @pytest.mark.redis
 @pytest.mark.parametrize("broker_kind", ["redis"])
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_three_slow_steps_into_one_join_are_one_chord(stack: Settings, start: Start) -> None:
     run_id = start(stack, JOIN)
     found = messages(stack.broker)
@@ -86,6 +90,7 @@ def test_three_slow_steps_into_one_join_are_one_chord(stack: Settings, start: St
     assert len({message.headers["group"] for message in found}) == 1
 
 
+@EACH_ONCE
 def test_five_steps_without_a_common_join_are_one_group(stack: Settings, start: Start) -> None:
     start(stack, FAN)
     found = messages(stack.broker)
@@ -98,12 +103,14 @@ def test_five_steps_without_a_common_join_are_one_group(stack: Settings, start: 
 
 @pytest.mark.rabbitmq
 @pytest.mark.parametrize("broker_kind", ["rabbitmq"])
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_without_a_native_join_the_wave_is_a_group(stack: Settings, start: Start) -> None:
     start(replace(stack, result_backend=None), JOIN)
     found = messages(stack.broker)
     assert [message.payload[2]["chord"] for message in found] == [None] * 3
 
 
+@EACH_ONCE
 def test_the_body_alone_carries_the_join_on(
     stack: Settings, start: Start, workers: StartWorker, database: Database
 ) -> None:
@@ -163,3 +170,26 @@ def _running(database: Database, run_id: str) -> int:
     with database.read() as session:
         rows = session.execute(select(Step.no).where(Step.run_id == run_id, Step.status == "running"))
         return len(rows.all())
+
+
+@EACH_ONCE
+def test_steps_that_prove_to_be_cheap_travel_together(
+    stack: Settings, start: Start, workers: StartWorker, database: Database
+) -> None:
+    """What a worker found out, the process that starts the next run has heard of by then."""
+    nodes = [{"id": f"n{n}", "type": "nothing"} for n in range(70)]
+    stack = replace(stack, dispatch_window=100)
+    worker = workers(stack)
+
+    def cheap() -> bool:
+        with database.read() as session:
+            return "nothing" in lanes.cheap_types(session, consumers.SEEN_SECONDS)
+
+    first = start(stack, {"name": "first", "nodes": nodes})
+    poll(lambda: status(database, first) == "success", 30, "the first run's end")
+    poll(cheap, 30, "the type to be known as cheap")
+    worker.kill()
+    start(stack, {"name": "second", "nodes": nodes})
+    found = messages(stack.broker)
+    assert [message.headers["task"] for message in found] == ["orchestrator.steps"] * 2
+    assert [len(message.payload[0][1]) for message in found] == [64, 6]

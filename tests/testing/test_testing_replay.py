@@ -123,3 +123,20 @@ def test_a_step_of_another_type_and_a_noop_in_between(choice: dict[str, Any]) ->
 def test_what_is_no_history_is_refused() -> None:
     with pytest.raises(InvalidError, match="orchestrator history RUN"):
         replay({"version": 2}, CHOICE)
+
+
+def test_events_of_ones_own_are_told_again() -> None:
+    definition = {
+        "name": "telling",
+        "nodes": [
+            {"id": "get", "type": "http", "url": "https://example.com"},
+            {"id": "tell", "type": "emit", "event": "deal.signed", "data": {"n": "{{get.body}}"}},
+        ],
+        "edges": ["get >> tell"],
+    }
+    with Env() as env:
+        run = env.mock("get", [{"status": 200, "headers": {}, "body": 7}]).run(definition)
+        assert run.status == "success"
+        history = json.loads(json.dumps(record(run)))
+    assert [event["data"] for event in history["events"] if event["type"] == "deal.signed"] == [{"n": 7}]
+    assert replay(history, definition).same

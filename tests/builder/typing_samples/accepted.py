@@ -33,6 +33,7 @@ research = workflow.agent(
 fetch = workflow.http("fetch", url="https://example.com", json={"a": research["output"]}, expect={"status": [200]})
 shape = workflow.transform("shape", expression="$.a")
 write = workflow.set("write", values={"owner": research["output"]["owner"].optional})
+told = workflow.emit("told", event="lead.seen", data={"owner": write})
 large = workflow.condition("large", expression="inputs.employees >= 100")
 route = workflow.router("route", cases=[{"route": "hot", "when": "var.hot > 1"}], default="cold", priority=9)
 end = workflow.noop("end", when="inputs.all", join="any")

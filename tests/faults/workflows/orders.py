@@ -33,7 +33,7 @@ def definitions(url: str) -> list[dict[str, Any]]:
         {"id": "first", "type": "transform", "join": "any", "expression": '{"came": true}'},
         effect(url, "note", 1),
         {"id": "quorum", "type": "transform", "join": {"at_least": 2}, "expression": '{"met": true}'},
-        {"id": "done", "type": "noop"},
+        {"id": "done", "type": "emit", "event": "order.done", "data": {"total": "{{plan.total}}"}},
     ]
     edges = [
         "plan >> [reserve, stock, credit] >> all_there >> large",
