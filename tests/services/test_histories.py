@@ -45,11 +45,11 @@ A, B, C, ALL, ANY, TWO, MARK, LAST = range(8)
 
 
 @pytest.fixture
-def twins(shared_postgres: Database, sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[[], Twins]]:
+def twins(emptied_postgres: Database, sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[[], Twins]]:
     """`twins()`: the diamond started on PostgreSQL and on SQLite."""
     shutil.copyfile(sqlite_template, tmp_path / "twin.db")
     sqlite = Database(f"sqlite:///{tmp_path / 'twin.db'}")
-    yield lambda: Twins([engine.make(sqlite), engine.make(shared_postgres)], DIAMOND)
+    yield lambda: Twins([engine.make(sqlite), engine.make(emptied_postgres)], DIAMOND)
     sqlite.close()
 
 

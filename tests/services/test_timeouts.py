@@ -12,7 +12,7 @@ import pytest
 from models.database import Database
 from orchestrator.core.outcome import Outcome, Succeeded
 from orchestrator.ports import StepContext
-from orchestrator.services import control, forking, restoring, runs, sweeps
+from orchestrator.services import control, forking, restoring, runs, sweeps, ticks
 from orchestrator.services.clock import VirtualClock
 from orchestrator.services.reaching import Wanted
 from tests.services.test_outcomes_from_handlers import saying
@@ -319,12 +319,9 @@ def test_a_silent_handler_is_stopped_by_its_next_beat(database: Database) -> Non
     run_id = ours.start("w")
     attempts.in_contact(ours)
     with carried(ours, run_id):
-        poll(lambda: _swept(ours, run_id) == "failed", what="the end of the silent step")
+        poll(lambda: "timeouts" not in ticks.nothing_for(ours.deps), what="the time of the next beat")
+        ours.send(sweeps.run(ours.deps, "timeouts").effects)
         assert stopped.wait(10)
+    assert ours.row(run_id).status == "failed"
     assert ours.row(run_id).error["code"] == "TIMEOUT"
     assert_run_sound(ours.deps, run_id)
-
-
-def _swept(ours: Engine, run_id: str) -> str:
-    ours.send(sweeps.run(ours.deps, "timeouts").effects)
-    return str(ours.row(run_id).status)

@@ -65,9 +65,12 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_postgres(postgres_server: PostgresServer, postgres_template: str) -> Iterator[Database]:
-    """The one database that the session's tests share in turn; its connections stay open between them."""
+    """The one database that the session's tests share in turn; a few connections stay open between them.
+
+    Few, for a server has a hundred, and each of the processes that test at the same time has its own.
+    """
     url = postgres_server.create(postgres_template)
-    database = Database(url)
+    database = Database(url, pool_size=4)
     yield database
     database.close()
     postgres_server.drop(url)
@@ -89,12 +92,17 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def emptied_postgres(shared_postgres: Database) -> Iterator[Database]:
+    """The shared database for one test, without a row before and after it."""
+    yield shared_postgres
+    _empty(shared_postgres)
+
+
+@pytest.fixture
 def database(database_kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A migrated database without a row."""
     if database_kind == "postgresql":
-        shared: Database = request.getfixturevalue("shared_postgres")
-        yield shared
-        _empty(shared)
+        yield request.getfixturevalue("emptied_postgres")
         return
     own: Database = request.getfixturevalue("shared_sqlite")
     _replace(Path(own.url.database or ""), request.getfixturevalue("sqlite_template"))

@@ -154,6 +154,12 @@ class Deployment:
             rows = select(Event.at).where(Event.run_id == run_id, Event.type == kind, Event.step == step)
             return [at.timestamp() for (at,) in session.execute(rows.order_by(Event.seq))]
 
+    def told(self, run_id: str, step: str) -> list[tuple[str, str | None]]:
+        """A step's events: types and reasons."""
+        with self.database.read() as session:
+            rows = select(Event.type, Event.data).where(Event.run_id == run_id, Event.step == step)
+            return [(type_, data.get("reason")) for type_, data in session.execute(rows.order_by(Event.seq))]
+
     def all_ended(self, count: int, limit: float = 60.0, *, status: str = "success") -> None:
         """Wait for the end of `count` runs, and check every invariant of each; all end so."""
 
