@@ -157,6 +157,7 @@ class Transition:
     """One round for one run. `while_` are the run's statuses in which it may happen.
 
     unless_last: not while the run has no more open steps than there are moves, whose end would be the run's.
+    ends: only with `completions`: but then the run may end by it, in success; PostgreSQL's statement can do that.
     terms: only with `completions`, and needed where a decision is to START its target; one that a person has given
     an override, or that a chord carries, is queued instead. wanted: numbers of steps whose rows are read along,
     where anything moves.
@@ -169,6 +170,7 @@ class Transition:
     while_: tuple[str, ...] = STARTING
     unless_stopping: bool = False
     unless_last: bool = False
+    ends: bool = False
     error: dict[str, Any] | None = None  # the run's, kept if it has one already
     stopping: str | None = None
     terms: Terms | None = None

@@ -1,5 +1,5 @@
 """The round that most steps end by, as a statement of its own: running steps succeed, every edge of theirs lives and
-leads to a plain join, which is queued, or claimed at once for the worker that asks.
+leads to a plain join, which is queued, or claimed at once for the worker that asks; the run may end by it in success.
 
 It does what the statement of `transitions_postgresql` does for such a round, at a part of the database's time, and
 saves the claim that would follow (docs/decisions/0046-batches.md).
@@ -18,7 +18,8 @@ _TEXT = """
 WITH r AS MATERIALIZED (
   SELECT id, seq, open_steps, status, stopping, error IS NOT NULL AS failed, clock_timestamp() AS now,
     greatest(xid, pg_current_xact_id()::text::bigint) AS xid
-  FROM run WHERE id = $1 AND status = ANY ($2) AND stopping IS NULL AND open_steps > $3 FOR UPDATE
+  FROM run WHERE id = $1 AND status = ANY ($2) AND stopping IS NULL
+    AND (open_steps > $3 OR $12 AND open_steps = $3 AND error IS NULL) FOR UPDATE
 ), m AS MATERIALIZED (
   SELECT r.id AS run_id, r.now, m.* FROM r, json_to_recordset($4) AS m(
     ord int, no bigint, fence int, sources text[], more text, route text, out_edges text, output text, passed text,
@@ -67,24 +68,30 @@ WITH r AS MATERIALIZED (
   INSERT INTO attempt (run_id, no, number, status, worker, claimed_at, begun_at, cost_microcents,
     reserved_microcents)
   SELECT t.run_id, t.no, t.attempt, 'running', $11, t.now, t.now, 0, 0 FROM t WHERE t.verdict = 'started'
+), c AS MATERIALIZED (
+  SELECT r.open_steps - count(*) AS open_steps, coalesce(sum(s.cost), 0) AS cost, r.open_steps = count(*) AS over
+  FROM r JOIN s ON true GROUP BY r.open_steps
 ), x AS (
   SELECT 1 AS part, s.ord::bigint AS ord, 'step.completed' AS type, s.path,
-    format('{{"attempt":%s,"tries":%s,"losses":0%s}}', s.attempt, s.tries, s.more) AS data, s.now FROM s
+    format('{{"attempt":%s,"tries":%s,"losses":0%s}}', s.attempt, s.tries, s.more) AS data FROM s
   UNION ALL
   SELECT 2, t.no, CASE t.verdict WHEN 'started' THEN 'step.started' ELSE 'step.queued' END, t.path,
     format('{{"attempt":%s,"tries":%s,"losses":%s%s}}', t.attempt, t.tries, t.losses,
-      ',"live_in":"' || t.live_in || '"'), t.now FROM t WHERE t.verdict IS NOT NULL
+      ',"live_in":"' || t.live_in || '"') FROM t WHERE t.verdict IS NOT NULL
+  UNION ALL
+  SELECT 3, 0, 'run.completed', NULL, '{{}}' FROM c WHERE c.over
 ), logged AS (
   INSERT INTO event (run_id, seq, type, step, at, data, xid)
   SELECT r.id, r.seq + row_number() OVER (ORDER BY x.part, x.ord), x.type, x.path, r.now, x.data, r.xid FROM r, x
 ), u AS (
   UPDATE run SET
-    seq = r.seq + (SELECT count(*) FROM x), xid = r.xid, open_steps = r.open_steps - (SELECT count(*) FROM s),
-    cost_microcents = run.cost_microcents + (SELECT coalesce(sum(cost), 0) FROM s)
-  FROM r WHERE run.id = r.id AND EXISTS (SELECT FROM s)
-  RETURNING run.open_steps
+    seq = r.seq + (SELECT count(*) FROM x), xid = r.xid, open_steps = c.open_steps,
+    cost_microcents = run.cost_microcents + c.cost, status = CASE WHEN c.over THEN 'success' ELSE run.status END,
+    finished_at = CASE WHEN c.over THEN r.now ELSE run.finished_at END
+  FROM r, c WHERE run.id = r.id
+  RETURNING run.open_steps, run.status
 )
-SELECT coalesce(u.open_steps, r.open_steps), r.status, r.stopping, r.failed, y.*
+SELECT coalesce(u.open_steps, r.open_steps), coalesce(u.status, r.status), r.stopping, r.failed, y.*
 FROM r LEFT JOIN u ON true LEFT JOIN (
   SELECT 's' AS kind, no, path, attempt, tries, 0 AS losses, NULL AS live_in, NULL AS idempotency_key,
     NULL AS queue, NULL::bool AS in_chord, NULL AS verdict, ord::bigint AS ord FROM s
@@ -99,6 +106,7 @@ COMPLETION = Prepared(
     "completion",
     (
         "uuid", "text[]", "int", "json", "bigint[]", "bigint[]", "bool[]", "float[]", "bool[]", "float", "text",
+        "bool",
     ),
     _TEXT,
 )  # fmt: skip
@@ -121,6 +129,7 @@ def apply(session: Session, transition: Transition) -> Transitioned | None:
             array(decision.chord is False for decision in told),
             None if terms is None else terms.lease,
             None if terms is None else terms.worker,
+            transition.ends,
         ),
     )
     return _result(rows) if rows else None

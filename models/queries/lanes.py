@@ -39,6 +39,11 @@ SELECT step.run_id, step.no FROM step JOIN run ON run.id = step.run_id
 WHERE {_HELD} = :lane AND {GOES_ON}
 ORDER BY step.rank, step.queued_at, step.no LIMIT :limit
 """  # noqa: S608 - put together from constants
+_HEAD = f"""
+SELECT step.run_id, step.no, step.attempt FROM step JOIN run ON run.id = step.run_id
+WHERE {_HELD} = :lane AND {GOES_ON} AND NOT step.in_chord
+ORDER BY step.rank, step.queued_at, step.no LIMIT :limit
+"""  # noqa: S608
 _TAKE = """
 UPDATE step SET sent_at = {now}, sends = step.sends + 1, in_chord = {false} {which}
 RETURNING step.run_id, step.no, step.path, step.status, step.attempt, step.tries, step.losses, step.queue,
@@ -128,6 +133,12 @@ def first(session: Session, lane: str) -> tuple[str, int] | None:
     """Run and number of the step that goes next in a lane."""
     row = session.execute(text(_NEXT), {"lane": lane, "limit": 1}).first()
     return None if row is None else (str(row.run_id), row.no)
+
+
+def head(session: Session, lane: str, limit: int) -> list[tuple[str, int, int]]:
+    """Run, number and attempt of the steps that go next in a lane, but for those that a chord carries."""
+    rows = session.execute(text(_HEAD), {"lane": lane, "limit": limit})
+    return [(str(row.run_id), row.no, row.attempt) for row in rows]
 
 
 def any_stray(session: Session) -> bool:

@@ -10,6 +10,7 @@ from orchestrator.core.plan import Plan, PlanNode
 
 SIZE = 64
 CHEAP_SECONDS = 0.002
+QUICK_SECONDS = 0.02
 SHORT_TIMEOUT = 5.0  # seconds; an attempt's time begins with its claim, and a batch may make it wait for a while
 
 
@@ -28,21 +29,32 @@ def may_batch(node: PlanNode, type_: NodeType | None) -> bool:
     return not (outside or more or timed or node.body is not None)
 
 
-def starting(
-    plan: Plan, ended: Sequence[PlanNode], *, queue: str, cheap: Callable[[PlanNode], bool], room: int, empty: bool
-) -> tuple[int, ...]:
-    """Of the targets of steps that have succeeded, those that their worker claims in the same statement where they
-    become ready: cheap ones of its queue, `room` at most, or else exactly one, if its hands are `empty`.
+def claimed_with_others(node: PlanNode) -> bool:
+    """Whether one statement can claim a step of a node with others of its run, where the run has no budget."""
+    return not node.gated and node.heartbeat is None and node.total_timeout is None
 
-    Which of several will be ready is not known here; a slow one is taken alone or not at all.
+
+def starting(
+    plan: Plan, ended: Sequence[PlanNode], *, queue: str, cheap: Callable[[PlanNode], bool], room: int, hands: int
+) -> tuple[int, ...]:
+    """Of the targets of steps that have succeeded, those that their workers claim in the same statement where they
+    become ready: cheap ones of their queue, `room` at most, or else one for each thread whose hand is empty (`hands`).
+
+    Which of several will be ready is not known here. A slow one is taken only after a step that leads to it alone.
     """
     targets = [plan.at(no) for no in dict.fromkeys(edge.target for node in ended for edge in node.out)]
-    able = [node for node in targets if _able(node, queue)]
-    quick = tuple(node.no for node in able if cheap(node))[:room]
-    if quick or not empty or room == 0:
+    able = {node.no for node in targets if _able(node, queue)}
+    quick = tuple(node.no for node in targets if node.no in able and cheap(node))[:room]
+    if quick or room == 0:
         return quick
-    first = able[:1] if len(targets) == 1 else [node for node in able if not node.slow][:1]
-    return tuple(node.no for node in first)
+    chosen: dict[int, None] = {}
+    for node in ended:
+        if len(chosen) == hands:
+            break
+        own = [plan.at(no) for no in dict.fromkeys(edge.target for edge in node.out)]
+        free = [each.no for each in own if each.no in able and (len(own) == 1 or not each.slow)]
+        chosen |= dict.fromkeys([no for no in free if no not in chosen][:1])
+    return tuple(chosen)
 
 
 def _able(node: PlanNode, queue: str) -> bool:

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
@@ -94,22 +94,28 @@ def claim(
 
 
 def claim_all(
-    deps: Deps, session: Session, info: RunInfo, looks: Sequence[tuple[int, int]]
-) -> tuple[list[Claimed], list[Stored]]:
-    """Claim steps of one run, given by number and fence, by one statement; those of which the race is won, and rows
-    that their bodies need.
+    deps: Deps, session: Session, info: RunInfo, looks: Sequence[tuple[int, int]], known: Sequence[Stored] = ()
+) -> list[Claimed]:
+    """Claim steps of one run, given by number and fence, by one statement; those of which the race is won, each with
+    the rows that its body needs. `known`: rows that are at hand.
 
     None of them may need another statement: no budget, no heartbeat, no total timeout.
     """
     plan = deps.plans.get(session, info.version_id)
     moves = tuple(_start(deps, effective(info, plan.at(no)), attempt, 0) for no, attempt in sorted(looks))
-    wanted = _wanted(plan, [no for no, _ in looks])
+    wanted = _wanted(plan, [no for no, _ in looks], known)
     result = transitions.apply(
         session, Transition(run_id=info.id, moves=moves, unless_stopping=True, wanted=wanted)
     )
     if result is None:
-        return [], []
-    return [_claimed(session, info, plan, moved) for moved in result.moved], steps.read(result.stored)
+        return []
+    rows = {row.no: row for row in (*known, *steps.read(result.stored))}
+    return [_claimed(session, info, plan, moved, known=needed(plan, moved.no, rows)) for moved in result.moved]
+
+
+def needed(plan: Plan, no: int, rows: Mapping[int, Stored]) -> tuple[Stored, ...]:
+    """Of some rows by number, those that the body of a step needs; none for one of a branch, which sees its own."""
+    return () if plan.branch(no) else tuple(rows[need] for need in plan.needs(plan.at(no)) if need in rows)
 
 
 def _wanted(plan: Plan, nos: Sequence[int], known: Sequence[Stored] = ()) -> tuple[int, ...]:

@@ -171,7 +171,7 @@ class Completion:
 
         All its edges live, and no target is decided by a `when`, a dead edge or a chord; a join of inline nodes
         is queued, and claimed like any other. It is refused for a run that is paused or being stopped, or that
-        would end by it, which then takes the longer way.
+        would end by it otherwise than in success and no more, which then takes the longer way.
         """
         node, plan = self.claimed.node, self.claimed.plan
         if self.source is not StepStatus.RUNNING or node.undoes is not None:
@@ -180,7 +180,8 @@ class Completion:
             return None
         if plan.branch(self.claimed.no):
             return None  # its branch counts it in a second statement
-        if self.claimed.info.has_budget or not _all_live(plan, node, done.digits):
+        ends = not node.out and self._may_end
+        if self.claimed.info.has_budget or not (ends or _all_live(plan, node, done.digits)):
             return None
         if done.outcome.variables or done.outcome.emits:
             return None
@@ -192,7 +193,14 @@ class Completion:
             decisions=tuple(_queued(decision) for decision in self._decisions(done.digits)),
             unless_stopping=True,
             unless_last=True,
+            ends=ends,
         )
+
+    @property
+    def _may_end(self) -> bool:
+        """Whether the statement that completes a step can end its run too: nothing is given, nobody has called it."""
+        info = self.claimed.info
+        return self.claimed.plan.outputs is None and info.parent_run_id is None and not self.deps.db.is_sqlite
 
     def _failed(self, advance: Advance, done: Performed, outcome: Failed) -> bool:
         node, error = self.claimed.node, outcome.error
@@ -338,27 +346,25 @@ class Completion:
             budgets.exceed(advance, budget.on_exceeded)
 
     def _following(self, advance: Advance, done: Done) -> Claimed | None:
-        ready = [] if advance.stopped else list(advance.queued.values())
-        target = self.next_of(ready)
-        if target is None:
+        ready = self.able([] if advance.stopped else list(advance.queued.values()))
+        if not ready:
             return None
-        known = self.known(done)
+        target, known = ready[0], self.known(done)
         return claiming.claim(
             self.deps, advance.session, advance.info, target.no, target.attempt, known=known
         )
 
-    def next_of(self, queued: Sequence[Target]) -> Target | None:
-        """The step that this worker goes on with: of its queue, in no chord, and alone or quick."""
+    def able(self, queued: Sequence[Target]) -> list[Target]:
+        """The steps that this worker may go on with one of: of its queue, in no chord, and alone or quick."""
         plan = self.claimed.plan
         ready = [target for target in queued if not target.in_chord]
         groups = group(plan, [target.no for target in ready], chords=self.deps.chords)
         free = {no for grouping in groups if grouping.join is None for no in grouping.members}
-        for target in ready:
-            node = plan.at(target.no)
-            own = node.queue == self.claimed.queue or node.inline
-            if target.no in free and own and not node.gated and (len(ready) == 1 or not node.slow):
-                return target
-        return None
+        return [target for target in ready if target.no in free and self._is_able(plan.at(target.no), len(ready) == 1)]
+
+    def _is_able(self, node: PlanNode, alone: bool) -> bool:
+        own = node.queue == self.claimed.queue or node.inline
+        return own and not node.gated and (alone or not node.slow)
 
     def known(self, done: Done) -> tuple[Stored, ...]:
         """This step's row, which the next one needs and need not read."""

@@ -139,6 +139,18 @@ def taken(deps: Deps, lane: Lane) -> Found:
         return lane, queries.take(session, str(lane), count(deps, session, lane))
 
 
+def next_of(deps: Deps, info: RunInfo, queue: str, most: int) -> list[tuple[int, int]]:
+    """Number and fence of steps of a run that are held and next in its queue's lane, `most` at most; nothing is asked
+    where none were held of late.
+    """
+    lane = str(Lane(workspace_id=info.workspace_id, kind=Kind.QUEUE, name=queue))
+    if not deps.windows.busy(lane):
+        return []
+    with deps.db.glance() as session:
+        found = queries.head(session, lane, most)
+    return [(no, attempt) for run_id, no, attempt in found if run_id == info.id]
+
+
 def waves(found: Iterable[Found]) -> tuple[Wave, ...]:
     """What is to be sent of steps that were taken: one wave for each stretch of one run."""
     order = lanes.in_turn(found)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from statistics import median
 
-from orchestrator.core.batches import CHEAP_SECONDS
+from orchestrator.core.batches import CHEAP_SECONDS, QUICK_SECONDS
 
 KEPT = 15
 ENOUGH = 3
@@ -53,3 +53,8 @@ class Paces:
         """Whether its handler is known to take less than CHEAP_SECONDS."""
         middle = self._middle.get(type_)
         return type_ in self._heard if middle is None else middle < CHEAP_SECONDS
+
+    def quick(self, type_: str) -> bool:
+        """Whether its handler is known to take less than QUICK_SECONDS."""
+        middle = self._middle.get(type_)
+        return type_ in self._heard if middle is None else middle < QUICK_SECONDS

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 
@@ -11,7 +12,6 @@ from models.database import OUTAGES
 from models.queries import unserved as places
 from models.queries.leases import Held
 from models.queries.runs import RunInfo
-from models.queries.steps import Stored
 from orchestrator.core import batches
 from orchestrator.core.effects import Effect, Message
 from orchestrator.core.outcome import Cancelled, Waiting
@@ -66,9 +66,9 @@ class Carrier:
     def carry_all(self, looks: Sequence[Message]) -> None:
         """Look at cheap steps of one run that came together, and go on with what became ready."""
         until = time.monotonic() + self.continue_seconds
-        claimed, rows, others = self._claim_all(looks)
+        claimed, others = self._claim_all(looks)
         if claimed:
-            self._work(claimed, until, rows)
+            self._work(claimed, until)
         for look in others:
             self.carry(look)
 
@@ -79,21 +79,23 @@ class Carrier:
             self._made_room(claimed.info, claimed.queue)
         return claimed
 
-    def _claim_all(self, looks: Sequence[Message]) -> tuple[list[Claimed], list[Stored], list[Message]]:
-        """The steps that were begun by one statement, rows that they need, and the steps that must not be."""
+    def _claim_all(self, looks: Sequence[Message]) -> tuple[list[Claimed], list[Message]]:
+        """The steps that were begun by one statement, and those that must not be."""
         info = self.deps.runs.get(looks[0].run_id)
         if info is None:
-            return [], [], []
+            return [], []
         together, others = batching.split(self.deps, info, self._plan(info), looks)
         if not together:
-            return [], [], others
-        with self.turns.of(info.id), self.deps.db.single() as session:
-            found, rows = claiming.claim_all(
-                self.deps, session, info, [(look.no, look.attempt) for look in together]
-            )
+            return [], others
+        with self.turns.of(info.id):
+            found = self._claimed(info, together)
         if found:
             self._made_room(info, found[0].queue, len(found))
-        return found, rows, others
+        return found, others
+
+    def _claimed(self, info: RunInfo, looks: Sequence[Message]) -> list[Claimed]:
+        with self.deps.db.single() as session:
+            return claiming.claim_all(self.deps, session, info, [(look.no, look.attempt) for look in looks])
 
     def resume(self, look: Message) -> None:
         """Go on with a parked step under its attempt, if it still waits; its handler is executed again."""
@@ -110,14 +112,13 @@ class Carrier:
             self._released(lambda: unserved.release(self.deps, info.workspace_id))
 
     def _work(
-        self, first: Sequence[Claimed], until: float, rows: Sequence[Stored] = (), *, in_chord: bool = False
+        self, first: Sequence[Claimed], until: float, *, in_chord: bool = False
     ) -> None:
         """Do claimed attempts, then go on with what became ready, until `until` of `time.monotonic()`.
 
         What came of cheap ones is written together.
         """
         hand, known = deque(first), Known()
-        known.add(rows)
         while hand:
             hand = self._prepared(hand, known)
             held: list[Held] = []
@@ -169,15 +170,23 @@ class Carrier:
         if info is None:
             return None
         plan = self._plan(info)
+        node = plan.at(look.no)
+        if batches.claimed_with_others(node) and not info.has_budget:
+            return self.turns.together(info.id, "claim", look, partial(self._each, info))
         begin = self.deps.db.transaction if info.has_budget else self.deps.db.single
         try:
-            if plan.at(look.no).gated:
+            if node.gated:
                 return self._claim_gated(info, plan, look)
             with self.turns.of(info.id), begin() as session:
                 return claiming.claim(self.deps, session, info, look.no, look.attempt)
         except BudgetRefusedError:
             self.send(budgets.refused(self.deps, look.run_id))
             return None
+
+    def _each(self, info: RunInfo, looks: Sequence[Message]) -> list[Claimed | None]:
+        """Claim steps for several threads: each of the looks gets its own, or None."""
+        found = {(claimed.no, claimed.attempt - 1): claimed for claimed in self._claimed(info, looks)}
+        return [found.pop((look.no, look.attempt), None) for look in looks]
 
     def _plan(self, info: RunInfo) -> Plan:
         found = self.deps.plans.known(info.version_id)

@@ -80,6 +80,11 @@ class Windows:
             known.claims, known.looked = 0, now
             return 0.0
 
+    def busy(self, lane: str) -> bool:
+        """Whether steps of the lane were held when it was looked at last."""
+        with self._lock:
+            return self._of(lane).busy
+
     def found(self, lane: str, *, held: bool) -> None:
         """Whether a look found held steps."""
         with self._lock:

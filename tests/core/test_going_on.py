@@ -25,7 +25,7 @@ def plan(*targets: PlanNode, sources: int = 1) -> Plan:
 
 
 def chosen(found: Plan, sources: int = 1, *, cheap: Callable[[PlanNode], bool], **more: Any) -> tuple[int, ...]:
-    given: dict[str, Any] = {"queue": "steps", "room": SIZE, "empty": True} | more
+    given: dict[str, Any] = {"queue": "steps", "room": SIZE, "hands": 1} | more
     return starting(found, found.nodes[:sources], cheap=cheap, **given)
 
 
@@ -88,7 +88,7 @@ def test_all_cheap_targets_are_taken_as_far_as_there_is_room() -> None:
 def test_of_others_exactly_one_is_and_none_behind_steps_at_hand() -> None:
     targets = [node(no) for no in range(1, 4)]
     assert chosen(plan(*targets), cheap=none) == (1,)
-    assert chosen(plan(*targets), cheap=none, empty=False) == ()
+    assert chosen(plan(*targets), cheap=none, hands=0) == ()
 
 
 def test_cheap_ones_leave_the_others_to_the_broker() -> None:

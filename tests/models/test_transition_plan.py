@@ -27,7 +27,7 @@ pytestmark = pytest.mark.postgres
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "transition": (["running"], False, "[]", "[]", "[]", None, None, -1),
-    "completion": (["running"], 1, "[]", "{}", "{}", "{}", "{}", "{}", 10.0, "w"),
+    "completion": (["running"], 1, "[]", "{}", "{}", "{}", "{}", "{}", 10.0, "w", False),
     "claim": (["running"], True, "{0}", "{0}", 10.0, "{NULL}", "w", "{0}", ["queued"], "{0,1}"),
     "stored": ([0, 1],),
 }

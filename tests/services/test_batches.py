@@ -160,7 +160,7 @@ def test_one_that_fails_holds_none_of_the_others_up(database: Database) -> None:
 
 def test_one_whose_race_is_lost_is_fenced_alone(database: Database) -> None:
     ours, run_id = begun(database, lattice(2, 6))
-    claimed, _, _ = ours.carrier._claim_all(waiting(ours))
+    claimed, _ = ours.carrier._claim_all(waiting(ours))
     attempts.lose(ours, claimed[2])
     done = [(each, ours.carrier.perform(each)) for each in claimed]
     following = ours.carrier.finish(done, Known(), in_chord=False, room=64, empty=True)
@@ -176,7 +176,7 @@ def test_what_the_database_will_not_have_fails_alone(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, run_id = begun(database, lattice(1, 6) | {"on_failure": "continue"})
-    claimed, _, _ = ours.carrier._claim_all(waiting(ours))
+    claimed, _ = ours.carrier._claim_all(waiting(ours))
     done = [(each, ours.carrier.perform(each)) for each in claimed]
     broken = done[3][1]
     assert isinstance(broken, Performed)
@@ -192,7 +192,7 @@ def test_a_run_that_is_stopped_meanwhile_starts_nothing(
     database: Database, act: Callable[..., Any], ended: str
 ) -> None:
     ours, run_id = begun(database, lattice(2, 6))
-    claimed, _, _ = ours.carrier._claim_all(waiting(ours))
+    claimed, _ = ours.carrier._claim_all(waiting(ours))
     ours.send(act(ours.deps, ours.actor, run_id, "a test"))
     done = [(each, ours.carrier.perform(each)) for each in claimed]
     following = ours.carrier.finish(done, Known(), in_chord=False, room=64, empty=True)

@@ -20,6 +20,7 @@ from tests.support.engine import Engine
 from tests.support.soundness import assert_sound
 
 WINDOW = 4
+WIDTH = 80
 
 
 def made(database: Database) -> Engine:
@@ -72,6 +73,48 @@ def test_no_more_is_published_than_the_window_holds(database: Database) -> None:
         assert len(ours.inbox) <= WINDOW
     assert set(ours.statuses(run_id).values()) == {"success"}
     assert_sound(ours.deps)
+
+
+@pytest.mark.parametrize("cheap", [False, True])
+def test_a_worker_takes_quick_steps_along_that_are_held(database: Database, cheap: bool) -> None:
+    ours, run_id = fanned(database, quick=True, cheap=cheap)
+    ours.carrier.carry(ours.inbox.pop(0)[0])
+    assert (len(ours.inbox), held(ours, run_id)) == (WINDOW, 0), "what was sent before is for others"
+    ours.drain()
+    assert set(ours.statuses(run_id).values()) == {"success"}
+    assert_sound(ours.deps)
+
+
+def test_steps_that_take_their_time_wait_for_room(database: Database) -> None:
+    ours, run_id = fanned(database, quick=False, cheap=False)
+    ours.carrier.carry(ours.inbox.pop(0)[0])
+    assert (len(ours.inbox), held(ours, run_id)) == (WINDOW, WIDTH - WINDOW - 1)
+    ours.drain()
+    assert set(ours.statuses(run_id).values()) == {"success"}
+    assert_sound(ours.deps)
+
+
+def test_steps_that_another_run_has_before_are_left_to_wait(database: Database) -> None:
+    """A lane's order holds between runs: who takes steps along takes those that are next."""
+    ours, run_id = fanned(database, quick=True, cheap=False)
+    assert held(ours, ours.start("wide", priority=9)) > 0
+    forget(ours)
+    ours.carrier.carry(ours.inbox.pop(0)[0])
+    done = [path for path, status in ours.statuses(run_id).items() if status == "success"]
+    assert sorted(done) == ["first", "n00"]
+    ours.drain()
+    assert_sound(ours.deps)
+
+
+def fanned(database: Database, *, quick: bool, cheap: bool) -> tuple[Engine, str]:
+    """A run that fans out, before its first step."""
+    ours = made(database)
+    ours.paces.all_quick, ours.paces.all_cheap = quick, cheap
+    ours.publish({"name": "wide", "nodes": [{"id": f"n{n:02}", "type": "nothing"} for n in range(WIDTH)]})
+    leaves = [f"n{n:02}" for n in range(WIDTH)]
+    nodes = [{"id": each, "type": "nothing"} for each in ("first", *leaves)]
+    ours.publish({"name": "fan", "nodes": nodes, "edges": [f"first >> [{', '.join(leaves)}]"]})
+    return ours, ours.start("fan")
 
 
 def test_a_run_within_the_window_is_sent_at_once(database: Database) -> None:

@@ -44,9 +44,8 @@ class SteppedCarrier(Carrier):
 
     def work_all(self, together: Sequence[Message], *, give_back: float) -> Work:
         """Like `carry_all`: several are done before they are completed, as many as the simulation likes."""
-        claimed, rows, others = self._claim_all(together)
+        claimed, others = self._claim_all(together)
         hand, known = list(claimed), Known()
-        known.add(rows)
         while hand:
             taken = [hand.pop(0) for _ in range(self.random.randint(1, len(hand)))]
             done = []

@@ -61,6 +61,7 @@ class FixedPaces(Paces):
     """No clock decides which types are cheap: all are or none is."""
 
     all_cheap: bool = False
+    all_quick: bool = False
 
     def took(self, type_: str, seconds: float) -> None:
         return
@@ -71,6 +72,9 @@ class FixedPaces(Paces):
 
     def cheap(self, type_: str) -> bool:
         return self.all_cheap
+
+    def quick(self, type_: str) -> bool:
+        return self.all_quick
 
 
 @dataclass(slots=True, kw_only=True)
