@@ -20,7 +20,7 @@ up: $(VENV)/.embedded ## Run the stack in the foreground
 # Every process that a test starts would compile all modules anew: twice the time of its start.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev ## Run the tests against real servers
-	@$(BIN)/python -m pytest -n 5 --dist worksteal
+	@$(BIN)/python -m pytest -n 4 --dist worksteal
 
 openclaw: $(VENV)/.dev ## Test against a real OpenClaw gateway, installed by npm into .openclaw (835 MB)
 	@$(BIN)/python -m tests.openclaw.install
