@@ -19,7 +19,7 @@ WITH r AS MATERIALIZED (
   SELECT id, seq, open_steps, status, stopping, error IS NOT NULL AS failed, clock_timestamp() AS now,
     greatest(xid, pg_current_xact_id()::text::bigint) AS xid
   FROM run WHERE id = $1 AND status = ANY ($2) AND stopping IS NULL
-    AND (open_steps > $3 OR $12 AND open_steps = $3 AND error IS NULL) FOR UPDATE
+    AND (open_steps > $3 OR $12 AND open_steps = $3 AND error IS NULL AND status = 'running') FOR UPDATE
 ), m AS MATERIALIZED (
   SELECT r.id AS run_id, r.now, m.* FROM r, json_to_recordset($4) AS m(
     ord int, no bigint, fence int, sources text[], more text, route text, out_edges text, output text, passed text,

@@ -34,16 +34,12 @@ _HOLD_SQLITE = _HOLD.format(
     wanted="",
     which="WHERE run_id = :run AND no IN (SELECT value FROM json_each(:nos)) AND status = 'queued'",
 )
-_NEXT = f"""
-SELECT step.run_id, step.no FROM step JOIN run ON run.id = step.run_id
-WHERE {_HELD} = :lane AND {GOES_ON}
+_IN_ORDER = f"""
+FROM step JOIN run ON run.id = step.run_id WHERE {_HELD} = :lane AND {GOES_ON} {{more}}
 ORDER BY step.rank, step.queued_at, step.no LIMIT :limit
-"""  # noqa: S608 - put together from constants
-_HEAD = f"""
-SELECT step.run_id, step.no, step.attempt FROM step JOIN run ON run.id = step.run_id
-WHERE {_HELD} = :lane AND {GOES_ON} AND NOT step.in_chord
-ORDER BY step.rank, step.queued_at, step.no LIMIT :limit
-"""  # noqa: S608
+"""
+_NEXT = f"SELECT step.run_id, step.no {_IN_ORDER.format(more='')}"
+_HEAD = f"SELECT step.run_id, step.no, step.attempt {_IN_ORDER.format(more='AND NOT step.in_chord')}"
 _TAKE = """
 UPDATE step SET sent_at = {now}, sends = step.sends + 1, in_chord = {false} {which}
 RETURNING step.run_id, step.no, step.path, step.status, step.attempt, step.tries, step.losses, step.queue,

@@ -51,10 +51,12 @@ class Paces:
 
     def cheap(self, type_: str) -> bool:
         """Whether its handler is known to take less than CHEAP_SECONDS."""
-        middle = self._middle.get(type_)
-        return type_ in self._heard if middle is None else middle < CHEAP_SECONDS
+        return self._under(type_, CHEAP_SECONDS)
 
     def quick(self, type_: str) -> bool:
         """Whether its handler is known to take less than QUICK_SECONDS."""
+        return self._under(type_, QUICK_SECONDS)
+
+    def _under(self, type_: str, seconds: float) -> bool:
         middle = self._middle.get(type_)
-        return type_ in self._heard if middle is None else middle < QUICK_SECONDS
+        return type_ in self._heard if middle is None else middle < seconds

@@ -14,11 +14,13 @@ from models.moves import Transition
 from models.queries import transitions
 from orchestrator.core.effects import Message
 from orchestrator.services.claiming import Claimed
+from orchestrator.services.completing import Completion
 from orchestrator.services.performing import Performed
 from orchestrator.services.turns import TOGETHER, Turns
 from tests.services.test_batches import begun, ends, lattice, rounds, started, waiting
 from tests.support import attempts
 from tests.support.engine import Engine
+from tests.support.histories import execute
 from tests.support.polling import poll
 from tests.support.probes import probe
 
@@ -230,6 +232,34 @@ def test_the_last_step_ends_its_run_by_the_same_statement(
     ours.carrier.carry(waiting(ours)[0])
     assert [len(each.moves) for each in seen] == [1, 1, 1], "a claim and two completions"
     ends(ours, run_id)
+
+
+@POSTGRESQL
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ("status = 'compensating'", True),
+        ("status = 'paused'", True),
+        ("stopping = 'aborted'", True),
+        ("error = '{}'", True),
+        ("open_steps = 2", False),
+        ("open_steps = 1", False),
+    ],
+)
+def test_only_a_sound_run_is_ended_along(database: Database, change: str, refused: bool) -> None:
+    ours, run_id = begun(database, CHAIN, cheap=False)
+    (first,) = claimed(ours, run_id, waiting(ours))
+    ((last, done),) = performed(ours, completed(ours, run_id, performed(ours, [first])))
+    round_ = Completion(deps=ours.deps, claimed=last).alone(done)
+    assert round_ is not None
+    assert round_.ends
+    execute(ours, f"UPDATE run SET {change} WHERE id = :run", run=run_id)
+    with database.single() as session:
+        result = transitions.apply(session, round_)
+    assert (result is None) is refused
+    if result is not None:
+        assert (result.run_status == "success") is (change == "open_steps = 1")
+    assert (ours.row(run_id).status == "success") is (change == "open_steps = 1")
 
 
 @POSTGRESQL
